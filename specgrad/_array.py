@@ -1,0 +1,148 @@
+"""The few array operations that every formula here uses; the one module that imports array_api_compat.
+
+Shapes end in the matrix axes, ``(..., n, n)``; eigenvalues are ``(..., n)``.
+"""
+
+from array_api_compat import array_namespace, is_array_api_obj, is_lazy_array
+
+from specgrad._typing import Array, Namespace
+
+__all__ = [
+    "adjoint",
+    "as_column",
+    "as_row",
+    "differences",
+    "eps",
+    "hermitian_part",
+    "identity",
+    "is_array",
+    "is_complex",
+    "is_readable",
+    "known",
+    "magnitude_scale",
+    "namespace",
+    "off_diagonal",
+    "real_part",
+    "reciprocal",
+    "take_columns",
+]
+
+_NAMESPACES: dict[type, Namespace] = {}
+_DLPACK_CPU = 1
+
+
+def is_array(x: object) -> bool:
+    """Whether `x` is an array of a library that follows the array API."""
+    return is_array_api_obj(x)
+
+
+def namespace(*arrays: Array) -> Namespace:
+    """The array API namespace of the arrays, which must agree."""
+    if len(arrays) > 1:
+        return array_namespace(*arrays)
+    # The look-up costs as much as an operation on a small matrix; a type's answer never changes.
+    kind = type(arrays[0])
+    if kind not in _NAMESPACES:
+        _NAMESPACES[kind] = array_namespace(arrays[0])
+    return _NAMESPACES[kind]
+
+
+def is_readable(x: Array) -> bool:
+    """Whether the values of `x` can be looked at cheaply: in host memory, and neither lazy nor traced."""
+    try:
+        on_host = x.__dlpack_device__()[0] == _DLPACK_CPU
+    except Exception:  # a tracer's refusal has a different type in each library
+        return False
+    return on_host and not is_lazy_array(x)
+
+
+def eps(x: Array) -> float:
+    """Distance from 1 to the next number in the (real) precision of `x`."""
+    return float(namespace(x).finfo(x.dtype).eps)
+
+
+def known(flag: Array) -> bool | None:
+    """The truth of a boolean array of one element, or None where it cannot be looked at."""
+    if not is_readable(flag):
+        return None
+    try:
+        return bool(flag)
+    except Exception:  # batched and fake tensors say that they are readable, and refuse when read
+        return None
+
+
+def is_complex(x: Array) -> bool:
+    """Whether the dtype of `x` is complex."""
+    return bool(namespace(x).isdtype(x.dtype, "complex floating"))
+
+
+def real_part(x: Array) -> Array:
+    """The real part; a real array as it is."""
+    return namespace(x).real(x) if is_complex(x) else x
+
+
+def adjoint(a: Array) -> Array:
+    """Conjugate transpose of the last two axes."""
+    return namespace(a).conj(a.mT) if is_complex(a) else a.mT
+
+
+def hermitian_part(a: Array) -> Array:
+    """``(a + a^H)/2``, halved first so that it cannot overflow."""
+    half = 0.5 * a
+    return half + adjoint(half)
+
+
+def as_row(values: Array) -> Array:
+    """``values[j]`` at ``[..., i, j]``, to broadcast."""
+    return values[..., None, :]
+
+
+def as_column(values: Array) -> Array:
+    """``values[i]`` at ``[..., i, j]``, to broadcast."""
+    return values[..., :, None]
+
+
+def differences(values: Array) -> Array:
+    """``values[j] - values[i]`` at ``[..., i, j]``."""
+    return as_row(values) - as_column(values)
+
+
+def identity(like: Array) -> Array:
+    """The n x n identity in the precision and on the device of `like`, whose last axis has length n."""
+    return namespace(like).eye(like.shape[-1], dtype=like.dtype, device=like.device)
+
+
+def off_diagonal(like: Array) -> Array:
+    """The n x n mask that is False on the diagonal; n is the length of the last axis of `like`."""
+    xp = namespace(like)
+    position = xp.arange(like.shape[-1], device=like.device)
+    return as_row(position) != as_column(position)
+
+
+def magnitude_scale(values: Array) -> Array:
+    """``max |values|`` along the last axis, kept as an axis of length 1.
+
+    It is 1 for an empty spectrum and for one so small that reciprocals would leave the exponent range:
+    such a spectrum is zero in every sense that can be computed with.
+    """
+    xp = namespace(values)
+    if values.shape[-1] == 0:
+        return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=values.device)
+    info = xp.finfo(values.dtype)
+    largest = xp.max(xp.abs(values), axis=-1, keepdims=True)
+    return xp.where(largest > float(info.smallest_normal) / float(info.eps), largest, 1.0)
+
+
+def reciprocal(x: Array, where: Array) -> Array:
+    """``1/x`` where the mask holds, 0 elsewhere, with finite derivatives of every order."""
+    xp = namespace(x)
+    return 1.0 / xp.where(where, x, xp.inf)
+
+
+def take_columns(order: Array, values: Array, vectors: Array) -> tuple[Array, Array]:
+    """Eigenvalues and eigenvectors in the given order, an integer array of shape (..., m)."""
+    xp = namespace(values)
+    return (
+        xp.take_along_axis(values, order, axis=-1),
+        xp.take_along_axis(vectors, as_row(order), axis=-1),
+    )

@@ -1,0 +1,89 @@
+"""How a public function calls a primitive, and how an adapter takes its place.
+
+A public function is validation plus one primitive. It is written against a `Binding`, which says how a
+primitive is applied: here, by evaluating it; in an adapter, as an operation of a framework's autodiff;
+in `specgrad.transforms`, by evaluating and remembering it. ``function.bound(binding)`` is the same
+function on another binding, and that is all that an adapter needs.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+from specgrad._array import is_readable
+from specgrad._typing import Array, Arrays
+
+__all__ = ["Binding", "Differentiable", "Evaluate", "Primitive", "differentiable"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Binding(Protocol):
+    """How primitives are applied to the arrays of one framework."""
+
+    def apply(self, primitive: "Primitive", *arrays: Array) -> Arrays:
+        """The outputs of the primitive."""
+
+    def readable(self, array: Array) -> bool:
+        """Whether values may be looked at: in host memory, neither traced nor batched."""
+
+
+class Primitive(Protocol):
+    """A frozen value with a forward pass and its derivatives.
+
+    The forward puts out the result first and then, as auxiliary outputs, what the derivative needs, so
+    that a derivative sees inputs, outputs and (co)tangents and nothing else. Cotangents of auxiliary
+    outputs must be accepted: the second derivative arrives there. A derivative that must itself be
+    differentiated by a rule of its own applies another primitive through the binding.
+    """
+
+    def forward(self, *arrays: Array) -> Arrays:
+        """The outputs."""
+
+    def vjp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
+    ) -> tuple[Array | None, ...]:
+        """One cotangent for each input, from one for each output (None for zero)."""
+
+    def jvp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
+    ) -> tuple[Array | None, ...]:
+        """One tangent for each output (None where it has none, as for an integer)."""
+
+
+class Differentiable(Protocol[P, R_co]):
+    """A public function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    def bound(self, binding: Binding) -> "Differentiable[P, R_co]":
+        """The same function on another binding."""
+
+
+class Evaluate:
+    """The plain binding: a primitive is its forward pass."""
+
+    def apply(self, primitive: Primitive, *arrays: Array) -> Arrays:
+        return primitive.forward(*arrays)
+
+    def readable(self, array: Array) -> bool:
+        return is_readable(array)
+
+
+def differentiable(definition: Callable[Concatenate[Binding, P], R]) -> Differentiable[P, R]:
+    """Turn a definition, whose first parameter is the binding, into a public function."""
+    _, *parameters = signature(definition).parameters.values()
+
+    def bound(binding: Binding) -> Differentiable[P, R]:
+        @wraps(definition)
+        def function(*args: P.args, **kwargs: P.kwargs) -> R:
+            return definition(binding, *args, **kwargs)
+
+        function.__signature__ = signature(definition).replace(parameters=parameters)  # type: ignore[attr-defined]
+        function.bound = bound  # type: ignore[attr-defined]
+        return cast(Differentiable[P, R], function)
+
+    return bound(Evaluate())

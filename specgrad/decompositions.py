@@ -1,0 +1,139 @@
+"""Eigendecompositions of Hermitian matrices with stable derivatives."""
+
+from specgrad._array import eps
+from specgrad._typing import Array
+from specgrad.bind import Binding, differentiable
+from specgrad.gaps import GapRule, MaskedGap
+from specgrad.gauge import GaugePolicy, WarnGauge
+from specgrad.primitives import Eigh
+from specgrad.results import EighResult, TruncatedEighResult
+from specgrad.solvers import DenseEigh, DifferentiatedSolver, Guarded, Solver
+from specgrad.truncation import Truncation
+from specgrad.validation import computing_precision, require_hermitian, require_matrices
+
+__all__ = ["eigh", "eigvalsh"]
+
+
+@differentiable
+def eigh(
+    binding: Binding,
+    a: Array,
+    *,
+    gap: GapRule | None = None,
+    solver: Solver = DenseEigh(),
+    truncation: Truncation | None = None,
+    gauge: GaugePolicy = WarnGauge(),
+    check_finite: bool = True,
+) -> EighResult | TruncatedEighResult:
+    r"""Decompose Hermitian matrices, ``A = V diag(l) V^H``, with a derivative that stays finite and right.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Real symmetric or complex Hermitian; float16 and bfloat16 are computed in float32, which is
+        then the dtype of the result.
+    gap : GapRule, optional
+        What stands for ``1/(l_j - l_i)`` in the derivative. By default `MaskedGap`, which is exact to
+        rounding at any gap and at ties for losses of the subspaces of clusters and for symmetric
+        functions of tied eigenvalues; for a solver with a derivative of its own (`PowerIteration`),
+        by default that.
+    solver : Solver, default DenseEigh()
+        Computes the decomposition.
+    truncation : Truncation, optional
+        Which eigenpairs to keep.
+    gauge : GaugePolicy, default WarnGauge()
+        What to do about a loss that depends on the phase of an eigenvector or on the basis inside a tie.
+    check_finite : bool, default True
+        Whether to look at the values, where that is cheap, and raise if they are not finite or not
+        Hermitian. Without it, and where values cannot be looked at, the Hermitian part is taken, and a
+        matrix with NaN or infinite entries gives NaN without changing its neighbours in the batch.
+
+    Returns
+    -------
+    EighResult
+        Eigenvalues (..., n), ascending, and eigenvectors (..., n, n) in columns.
+    TruncatedEighResult
+        With a truncation: largest magnitude first, and the rank of each matrix.
+
+    Raises
+    ------
+    TypeError
+        If `a` is no array, or has no floating dtype.
+    ValueError
+        If matrices are not square, not finite, or not Hermitian.
+    ConvergenceError
+        If the solver does not converge; see `Fallback`.
+
+    Notes
+    -----
+    The derivative of an eigenvector has ``1/gap`` in it. Where a function of the whole matrix is meant,
+    as in whitening or a projector, differentiating that function avoids the division altogether.
+    Second derivatives are exact off ties, and finite but not exact at them.
+
+    References
+    ----------
+    Giles (2008), sections 3.1 and 3.2; Wang et al. (NeurIPS 2019) and Song et al. (ICCV 2021) for the
+    gap rules.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import eigh, vjp
+    >>> a = np.array([[2.0, 1.0], [1.0, 2.0]])
+    >>> (values, vectors), pullback = vjp(eigh, a)
+    >>> values
+    array([1., 3.])
+    >>> (gradient,) = pullback((np.array([0.0, 1.0]), None))  # of the largest eigenvalue: v v^T
+    >>> gradient.round(3)
+    array([[0.5, 0.5],
+           [0.5, 0.5]])
+    """
+    require_matrices(a, "a")
+    precision, a = eps(a), computing_precision(a)
+    if check_finite and binding.readable(a):
+        require_hermitian(a, "a", precision)
+    else:
+        solver = _guarded(solver)
+    if gap is None and not isinstance(solver, DifferentiatedSolver):
+        gap = MaskedGap()
+    outputs = binding.apply(Eigh(solver=solver, gap=gap, truncation=truncation, gauge=gauge), a)
+    return EighResult(*outputs) if truncation is None else TruncatedEighResult(*outputs[:3])
+
+
+@differentiable
+def eigvalsh(
+    binding: Binding, a: Array, *, solver: Solver = DenseEigh(), check_finite: bool = True
+) -> Array:
+    r"""Eigenvalues of Hermitian matrices, ascending, with a derivative that needs no gap.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Real symmetric or complex Hermitian; float16 and bfloat16 are computed in float32.
+    solver : Solver, default DenseEigh()
+    check_finite : bool, default True
+        As in `eigh`.
+
+    Returns
+    -------
+    array, shape (..., n)
+        Real. The gradient ``V diag(gl) V^H`` is exact at ties for symmetric functions of the tied values.
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `eigh`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import eigvalsh
+    >>> eigvalsh(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    array([1., 3.])
+    """
+    return eigh.bound(binding)(a, solver=solver, check_finite=check_finite).eigenvalues
+
+
+def _guarded(solver: Solver) -> Solver:
+    # A solver with a derivative of its own computes its forward pass again and has to see the input.
+    return solver if isinstance(solver, DifferentiatedSolver) else Guarded(solver)

@@ -1,0 +1,1 @@
+"""Derivatives: pure functions of inputs, outputs and (co)tangents."""

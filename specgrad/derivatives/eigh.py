@@ -1,0 +1,84 @@
+r"""The derivative of a Hermitian eigendecomposition ``A = V diag(l) V^H``.
+
+``K[i, j]`` stands for ``1/(l_j - l_i)``, zero on the diagonal, and comes from a gap rule;
+``herm(X) = (X + X^H)/2``; ``*`` is elementwise; a ``g`` in front marks a cotangent.
+
+    ``gA = herm( V ( K * (V^H gV) + diag(gl) ) V^H )``                            (vjp)
+    ``S  = V^H dA V,   dl = real(diag(S)),   dV = V ( K * S )``                   (jvp)
+
+Assumptions: `A` is Hermitian and only Hermitian tangents count, hence ``herm``. ``V`` is unitary. The
+phase of each eigenvector (and the basis inside a tie) is free, so ``diag(V^H gV)`` is real and
+``V^H gV`` has no anti-Hermitian part inside a tie for every loss that has a gradient at all; what
+violates this is ignored here and reported by `specgrad.gauge`. Complex cotangents follow
+``dL = Re <g, dA>``.
+
+Source: M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
+differentiation" (2008), sections 3.1 and 3.2.
+"""
+
+from specgrad._array import adjoint, as_row, hermitian_part, namespace, real_part
+from specgrad._typing import Array
+from specgrad.gaps import GapRule, RoundingFloor
+
+__all__ = ["jvp", "vjp"]
+
+
+def vjp(
+    values: Array,
+    vectors: Array,
+    values_cotangent: Array | None,
+    vectors_cotangent: Array | None,
+    gap: GapRule,
+) -> Array:
+    """The cotangent of ``A``, Hermitian, shape (..., n, n).
+
+    Parameters
+    ----------
+    values, vectors : array
+        ``l`` (..., n) and ``V`` (..., n, n), in any order.
+    values_cotangent, vectors_cotangent : array or None
+        ``gl`` and ``gV`` of the same shapes; None for zero.
+    gap : GapRule
+        Gives ``K``. Where it carries a rounding floor, entries of the anti-Hermitian part of
+        ``V^H gV`` that are rounding do not count.
+    """
+    adjoint_vectors = adjoint(vectors)
+    if vectors_cotangent is None:
+        diagonal = _scaled_rows(values_cotangent, adjoint_vectors)
+        return hermitian_part(vectors @ diagonal)
+    noise: RoundingFloor | None = getattr(gap, "noise", None)
+    inner = adjoint_vectors @ vectors_cotangent
+    pairs = gap.matrix(values)
+    if noise is None:
+        middle = hermitian_part(pairs * inner)
+    else:
+        # An antisymmetric rule meets the anti-Hermitian part alone, and makes it Hermitian.
+        signal = 0.5 * inner - adjoint(0.5 * inner)
+        middle = _above_rounding(pairs, signal, noise, values, vectors_cotangent) * signal
+    product = middle @ adjoint_vectors
+    if values_cotangent is not None:
+        product = product + _scaled_rows(values_cotangent, adjoint_vectors)
+    return vectors @ product
+
+
+def jvp(values: Array, vectors: Array, tangent: Array, gap: GapRule) -> tuple[Array, Array]:
+    """The tangents ``dl`` (..., n) and ``dV`` (..., n, n) from ``dA``, whose Hermitian part counts."""
+    inner = adjoint(vectors) @ hermitian_part(tangent) @ vectors
+    d_values = real_part(namespace(inner).linalg.diagonal(inner))
+    return d_values, vectors @ (gap.matrix(values) * inner)
+
+
+def _scaled_rows(scales: Array, matrix: Array) -> Array:
+    """``diag(scales) @ matrix``."""
+    return scales[..., :, None] * matrix
+
+
+def _above_rounding(
+    pairs: Array, signal: Array, noise: RoundingFloor, values: Array, vectors_cotangent: Array
+) -> Array:
+    """The pair matrix, 0 where the signal is rounding and the gap within the floor's reach."""
+    xp = namespace(values)
+    scale = xp.max(xp.abs(values), axis=-1, keepdims=True)
+    rounding = xp.abs(signal) <= noise.level(vectors_cotangent)
+    close = xp.abs(pairs) * (noise.reach * as_row(scale)) > 1.0
+    return xp.where(rounding & close, 0.0, pairs)

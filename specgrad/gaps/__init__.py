@@ -1,0 +1,19 @@
+"""Gap rules: what stands for ``1/(l_j - l_i)`` where eigenvalues come close."""
+
+from specgrad.gaps._rule import GapRule, RoundingFloor
+from specgrad.gaps.pointwise import BroadenedGap, ClippedGap, ExactGap, MaskedGap, TopNGap
+from specgrad.gaps.series import BalancedPowerIterationGap, PadeGap, PowerIterationGap, TaylorGap
+
+__all__ = [
+    "BalancedPowerIterationGap",
+    "BroadenedGap",
+    "ClippedGap",
+    "ExactGap",
+    "GapRule",
+    "MaskedGap",
+    "PadeGap",
+    "PowerIterationGap",
+    "RoundingFloor",
+    "TaylorGap",
+    "TopNGap",
+]

@@ -1,0 +1,200 @@
+"""Gap rules that are a function of the gap alone: exact, masked, broadened, clipped, and top-N."""
+
+from dataclasses import dataclass
+
+from specgrad._array import (
+    as_column,
+    as_row,
+    differences,
+    eps,
+    magnitude_scale,
+    namespace,
+    off_diagonal,
+    reciprocal,
+)
+from specgrad._typing import Array
+from specgrad.gaps._rule import RoundingFloor
+
+__all__ = ["BroadenedGap", "ClippedGap", "ExactGap", "MaskedGap", "TopNGap"]
+
+
+@dataclass(frozen=True)
+class ExactGap:
+    """The analytic rule ``1/(l_j - l_i)``: infinite at ties, and left to be.
+
+    Parameters
+    ----------
+    noise : RoundingFloor, optional
+        Applied to the cotangent by the derivative; none by default.
+
+    References
+    ----------
+    M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
+    differentiation", 2008. In Song et al. (ICCV 2021) it is the plain "SVD".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import ExactGap
+    >>> ExactGap().matrix(np.array([1.0, 3.0]))
+    array([[ 0. ,  0.5],
+           [-0.5,  0. ]])
+    """
+
+    noise: RoundingFloor | None = None
+
+    def matrix(self, values: Array) -> Array:
+        return reciprocal(differences(values), where=off_diagonal(values))
+
+    def bound(self, values: Array) -> Array:
+        xp = namespace(values)
+        return xp.full(values.shape[:-1], xp.inf, dtype=values.dtype, device=values.device)
+
+
+@dataclass(frozen=True)
+class MaskedGap:
+    """The analytic rule where the gap exceeds rounding, 0 where it does not: the default.
+
+    With its rounding floor it is exact, at any gap and at ties, for losses of the subspaces of clusters
+    and for symmetric functions of tied eigenvalues; finite for every finite input; and equivariant
+    under ``A -> c A``.
+
+    Parameters
+    ----------
+    tolerance : float, optional
+        Gaps up to ``tolerance * max|l|`` count as ties; by default ``eps**0.75`` of the dtype.
+    noise : RoundingFloor or None
+        Applied to the cotangent by the derivative; on by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import MaskedGap
+    >>> MaskedGap().matrix(np.array([1.0, 1.0, 3.0]))
+    array([[ 0. ,  0. ,  0.5],
+           [ 0. ,  0. ,  0.5],
+           [-0.5, -0.5,  0. ]])
+    """
+
+    tolerance: float | None = None
+    noise: RoundingFloor | None = RoundingFloor()
+
+    def matrix(self, values: Array) -> Array:
+        gaps = differences(values)
+        return reciprocal(gaps, where=namespace(values).abs(gaps) > as_row(self._smallest_gap(values)))
+
+    def bound(self, values: Array) -> Array:
+        return 1.0 / self._smallest_gap(values)[..., 0]
+
+    def _smallest_gap(self, values: Array) -> Array:
+        tolerance = eps(values) ** 0.75 if self.tolerance is None else self.tolerance
+        return tolerance * magnitude_scale(values)
+
+
+@dataclass(frozen=True)
+class BroadenedGap:
+    """Lorentzian broadening ``d/(d^2 + w^2)`` of ``1/d``, ``d = l_j - l_i``.
+
+    Parameters
+    ----------
+    width : float, optional
+        ``w`` in units of ``max|l|``; by default ``eps**0.75`` of the dtype. The bias on a gap d is
+        ``(w/d)^2`` relative, the bound ``1/(2 w)``.
+    noise : RoundingFloor, optional
+        Applied to the cotangent by the derivative; none by default.
+
+    References
+    ----------
+    Liao, Liu, Wang and Xiang, "Differentiable programming tensor networks", Phys. Rev. X 9 (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import BroadenedGap
+    >>> float(BroadenedGap(width=0.5).bound(np.array([0.0, 2.0])))
+    0.5
+    """
+
+    width: float | None = None
+    noise: RoundingFloor | None = None
+
+    def matrix(self, values: Array) -> Array:
+        scale = magnitude_scale(values)
+        gaps = differences(values / scale)
+        return gaps / (gaps * gaps + self._relative_width(values) ** 2) / as_row(scale)
+
+    def bound(self, values: Array) -> Array:
+        return 0.5 / (self._relative_width(values) * magnitude_scale(values)[..., 0])
+
+    def _relative_width(self, values: Array) -> float:
+        return eps(values) ** 0.75 if self.width is None else self.width
+
+
+@dataclass(frozen=True)
+class ClippedGap:
+    """SVD-Trunc: the analytic rule clipped to ``[-limit, limit]``, and 0 at ties.
+
+    The limit is absolute, as published, so this rule is not equivariant under ``A -> c A``.
+
+    Parameters
+    ----------
+    limit : float, default 1e10
+        In units of 1/eigenvalue.
+    noise : RoundingFloor, optional
+        Applied to the cotangent by the derivative; none by default.
+
+    References
+    ----------
+    Song, Sebe and Wang, "Why approximate matrix square root outperforms accurate SVD in global
+    covariance pooling?", ICCV 2021.
+    """
+
+    limit: float = 1e10
+    noise: RoundingFloor | None = None
+
+    def matrix(self, values: Array) -> Array:
+        xp = namespace(values)
+        gaps = differences(values)
+        within = xp.abs(gaps) > 1.0 / self.limit
+        clipped = self.limit * (xp.astype(gaps > 0, gaps.dtype) - xp.astype(gaps < 0, gaps.dtype))
+        return xp.where(within, reciprocal(gaps, where=within), clipped)
+
+    def bound(self, values: Array) -> Array:
+        return namespace(values).full(
+            values.shape[:-1], self.limit, dtype=values.dtype, device=values.device
+        )
+
+
+@dataclass(frozen=True)
+class TopNGap:
+    """SVD-TopN: the analytic rule for pairs with one of the `count` leading values, 0 elsewhere.
+
+    The forward pass stays full. Ties with a leading value are infinite, and left to be.
+
+    Parameters
+    ----------
+    count : int
+        How many values, by magnitude, count as leading.
+    noise : RoundingFloor, optional
+        Applied to the cotangent by the derivative; none by default.
+
+    References
+    ----------
+    Song, Sebe and Wang, ICCV 2021.
+    """
+
+    count: int
+    noise: RoundingFloor | None = None
+
+    def matrix(self, values: Array) -> Array:
+        xp = namespace(values)
+        by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
+        leads = xp.argsort(by_magnitude, axis=-1) < self.count
+        pairs = (as_row(leads) | as_column(leads)) & off_diagonal(values)
+        return reciprocal(differences(values), where=pairs)
+
+    def bound(self, values: Array) -> Array:
+        xp = namespace(values)
+        if values.shape[-1] == 0:
+            return xp.zeros(values.shape[:-1], dtype=values.dtype, device=values.device)
+        return xp.max(xp.abs(self.matrix(values)), axis=(-2, -1))

@@ -1,0 +1,146 @@
+r"""What a loss says that the matrix does not determine, and what to do about it.
+
+Eigenvectors are defined up to a phase each, and inside a repeated eigenvalue up to a rotation. A loss
+has a gradient in `A` only if it does not depend on that choice: with ``X = V^H gV``,
+``imag(diag(X)) = 0``, and ``X`` has no anti-Hermitian part inside a tie. The part that violates this
+has no derivative in any library. A gauge policy is a frozen value with ``apply``.
+"""
+
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Protocol
+
+from specgrad._array import (
+    adjoint,
+    as_row,
+    differences,
+    eps,
+    is_complex,
+    known,
+    magnitude_scale,
+    namespace,
+)
+from specgrad._typing import Array
+
+__all__ = ["GaugeError", "GaugePolicy", "GaugeWarning", "ProjectGauge", "RaiseGauge", "WarnGauge"]
+
+
+class GaugeWarning(UserWarning):
+    """A loss depends on the phase of an eigenvector, or on the basis inside a repeated eigenvalue."""
+
+
+class GaugeError(ValueError):
+    """The same, raised by `RaiseGauge`."""
+
+
+class GaugePolicy(Protocol):
+    """What a gauge policy must offer."""
+
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array) -> Array:
+        """The cotangent ``gV`` (..., n, n) to go on with."""
+
+
+@dataclass(frozen=True)
+class WarnGauge:
+    """Warn once per call site, with the size of the part that has no meaning: the default.
+
+    Looks only where values can be looked at (not on a GPU, traced, or under a batching transform).
+
+    Parameters
+    ----------
+    tolerance : float, optional
+        Largest size of the offending part that is taken for rounding, relative to the largest column
+        of the cotangent; by default the square root of eps.
+    """
+
+    tolerance: float | None = None
+
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array) -> Array:
+        size = _excess(values, vectors, vectors_cotangent, self.tolerance)
+        if size is not None:
+            _warn_once(_explain(size), vectors_cotangent)
+        return vectors_cotangent
+
+
+@dataclass(frozen=True)
+class RaiseGauge:
+    """Raise `GaugeError` where `WarnGauge` would warn.
+
+    Parameters
+    ----------
+    tolerance : float, optional
+        As in `WarnGauge`.
+    """
+
+    tolerance: float | None = None
+
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array) -> Array:
+        size = _excess(values, vectors, vectors_cotangent, self.tolerance)
+        if size is not None:
+            raise GaugeError(_explain(size))
+        return vectors_cotangent
+
+
+@dataclass(frozen=True)
+class ProjectGauge:
+    """Remove the offending part from the cotangent, and say nothing."""
+
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array) -> Array:
+        offending = _offending_part(values, adjoint(vectors) @ vectors_cotangent)
+        return vectors_cotangent - vectors @ offending
+
+
+def _tie_width(values: Array) -> Array:
+    """Eigenvalues closer than this agree to rounding; shape (..., 1)."""
+    return values.shape[-1] * eps(values) * magnitude_scale(values)
+
+
+def _offending_part(values: Array, inner: Array) -> Array:
+    """The anti-Hermitian part of ``X`` inside ties, the diagonal included."""
+    xp = namespace(values)
+    tied = xp.abs(differences(values)) <= as_row(_tie_width(values))
+    return xp.where(tied, 0.5 * inner - adjoint(0.5 * inner), 0.0)
+
+
+def _excess(values: Array, vectors: Array, cotangent: Array, tolerance: float | None) -> float | None:
+    """The relative size of the offending part where it can be seen and is not rounding."""
+    xp = namespace(values)
+    if cotangent.size == 0:
+        return None
+    if not is_complex(cotangent):
+        ascending = xp.sort(values, axis=-1)
+        tie = ascending[..., 1:] - ascending[..., :-1] <= _tie_width(values)
+        if not known(xp.any(tie)):
+            return None  # a real loss without ties has nothing to offend: this is the common, cheap exit
+    offending = xp.max(xp.abs(_offending_part(values, adjoint(vectors) @ cotangent)), axis=(-2, -1))
+    largest = xp.max(xp.abs(cotangent), axis=(-2, -1)) * values.shape[-1] ** 0.5
+    allowed = eps(values) ** 0.5 if tolerance is None else tolerance
+    if not known(xp.any(offending > allowed * largest)):
+        return None
+    return float(xp.max(xp.where(largest > 0, offending / xp.where(largest > 0, largest, 1.0), 0.0)))
+
+
+def _explain(size: float) -> str:
+    return (
+        "The loss depends on the phase of an eigenvector, or on the basis inside a repeated eigenvalue, "
+        f"which the matrix does not determine: a part of relative size {size:.1e} of the cotangent of the "
+        "eigenvectors has no gradient and is ignored. Write the loss in projectors v v^H of whole "
+        "clusters, or with a matrix function; gauge=RaiseGauge() finds the place, "
+        "gauge=ProjectGauge() accepts it."
+    )
+
+
+_WARNED: set[tuple[str, int]] = set()
+
+
+def _warn_once(message: str, cotangent: Array) -> None:
+    """Warn once for each place in the code of the caller, however often the derivative runs there."""
+    inside = ("specgrad", type(cotangent).__module__.partition(".")[0])
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inside):
+        frame = frame.f_back
+    site = (frame.f_code.co_filename, frame.f_lineno)
+    if site not in _WARNED:
+        _WARNED.add(site)
+        warnings.warn_explicit(message, GaugeWarning, *site)

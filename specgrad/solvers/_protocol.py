@@ -1,0 +1,44 @@
+"""What a solver must offer."""
+
+from typing import Protocol, runtime_checkable
+
+from specgrad._typing import Array
+
+__all__ = ["ConvergenceError", "DifferentiatedSolver", "Solver"]
+
+
+class ConvergenceError(ArithmeticError):
+    """No solver that was given could decompose some matrix of the batch."""
+
+
+class Solver(Protocol):
+    """A frozen value that decomposes Hermitian matrices."""
+
+    def solve(self, a: Array) -> tuple[Array, Array]:
+        """Decompose ``a = V diag(l) V^H``.
+
+        Parameters
+        ----------
+        a : array, shape (..., n, n)
+            Hermitian, both triangles filled, real or complex floating.
+
+        Returns
+        -------
+        l : array, shape (..., n)
+            Real eigenvalues, ascending.
+        V : array, shape (..., n, n)
+            Orthonormal eigenvectors in columns.
+        """
+
+
+@runtime_checkable
+class DifferentiatedSolver(Protocol):
+    """A solver whose derivative is its own and not that of the exact decomposition."""
+
+    def solve(self, a: Array) -> tuple[Array, Array]: ...
+
+    def vjp(self, a: Array, cotangents: tuple[Array | None, Array | None]) -> Array:
+        """The cotangent of `a` from those of ``(l, V)``, None for zero."""
+
+    def jvp(self, a: Array, tangent: Array) -> tuple[Array, Array]:
+        """The tangents of ``(l, V)`` from that of `a`."""

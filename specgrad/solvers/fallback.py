@@ -1,0 +1,130 @@
+"""Solvers around solvers: a second one where the first fails, and a guard for non-finite input."""
+
+from dataclasses import dataclass
+
+from specgrad._array import identity, known, namespace
+from specgrad._typing import Array
+from specgrad.solvers._protocol import ConvergenceError, Solver
+
+__all__ = ["Fallback", "Guarded", "decompose"]
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """The answer of `first`, and for each matrix on which it fails, that of `second`.
+
+    A failure is an error of the linear algebra library, or a result that is not finite. Where values
+    cannot be looked at (traced, batched by a transform, on a GPU), both are computed and selected from.
+
+    Parameters
+    ----------
+    first, second : Solver
+
+    Raises
+    ------
+    ConvergenceError
+        If both raise; it names the index in the batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import DenseEigh, DenseSVD, Fallback
+    >>> Fallback(DenseEigh(), DenseSVD()).solve(np.diag([2.0, 1.0]))[0]
+    array([1., 2.])
+    """
+
+    first: Solver
+    second: Solver
+
+    def solve(self, a: Array) -> tuple[Array, Array]:
+        xp = namespace(a)
+        try:
+            values, vectors = self.first.solve(a)
+            failed = ~(
+                xp.all(xp.isfinite(values), axis=-1) & xp.all(xp.isfinite(vectors), axis=(-2, -1))
+            )
+            if known(xp.any(failed)) is False:
+                return values, vectors
+            remaining = xp.where(failed[..., None, None], a, identity(a))
+            second_values, second_vectors = self.second.solve(remaining)
+        except Exception as error:
+            if not _is_convergence_failure(error):
+                raise
+            return _solve_one_by_one((self.first, self.second), a)
+        return (
+            xp.where(failed[..., None], second_values, values),
+            xp.where(failed[..., None, None], second_vectors, vectors),
+        )
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """The answer of `solver` for finite matrices, and NaN for the others alone.
+
+    A matrix with a NaN or an infinity is replaced by the identity before it reaches the solver, so it
+    can neither fail its batch nor change its neighbours; its own result is NaN.
+
+    Parameters
+    ----------
+    solver : Solver
+    """
+
+    solver: Solver
+
+    def solve(self, a: Array) -> tuple[Array, Array]:
+        xp = namespace(a)
+        finite = xp.all(xp.isfinite(a), axis=(-2, -1))
+        values, vectors = self.solver.solve(xp.where(finite[..., None, None], a, identity(a)))
+        return (
+            xp.where(finite[..., None], values, xp.nan),
+            xp.where(finite[..., None, None], vectors, xp.nan),
+        )
+
+
+def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:
+    """The solver's answer; where it fails, an error that names the matrix on which it did."""
+    try:
+        return solver.solve(a)
+    except Exception as error:
+        if isinstance(error, ConvergenceError) or not _is_convergence_failure(error):
+            raise
+        return _solve_one_by_one((solver,), a)
+
+
+def _is_convergence_failure(error: Exception) -> bool:
+    """Whether an error says that a decomposition failed; each library has a LinAlgError of its own."""
+    return isinstance(error, ConvergenceError) or "LinAlgError" in type(error).__name__
+
+
+def _solve_one_by_one(solvers: tuple[Solver, ...], a: Array) -> tuple[Array, Array]:
+    """Decompose each matrix of the batch by the first of the solvers that can."""
+    xp = namespace(a)
+    size = a.shape[-1]
+    matrices = xp.reshape(a, (-1, size, size))
+    results = [_first_success(solvers, matrices[k, :, :], k, a.shape[:-2]) for k in range(matrices.shape[0])]
+    return (
+        xp.reshape(xp.stack([values for values, _ in results]), a.shape[:-1]),
+        xp.reshape(xp.stack([vectors for _, vectors in results]), a.shape),
+    )
+
+
+def _first_success(
+    solvers: tuple[Solver, ...], matrix: Array, position: int, batch: tuple[int, ...]
+) -> tuple[Array, Array]:
+    last: Exception | None = None
+    for solver in solvers:
+        try:
+            return solver.solve(matrix)
+        except Exception as error:
+            if not _is_convergence_failure(error):
+                raise
+            last = error
+    index: list[int] = []
+    for length in reversed(batch):
+        position, remainder = divmod(position, length)
+        index.insert(0, remainder)
+    raise ConvergenceError(
+        f"The matrix at batch index {tuple(index)} could not be decomposed by "
+        f"{' or '.join(repr(solver) for solver in solvers)} ({last}). "
+        "Pass another one to fall back on, such as solver=Fallback(DenseEigh(), DenseSVD())."
+    )

@@ -1,0 +1,166 @@
+"""Derivatives of this library's functions on plain arrays: no tape, no graph, the primitive's own rule."""
+
+from collections.abc import Callable
+from typing import Any
+
+from specgrad._array import namespace
+from specgrad._typing import Array, Arrays
+from specgrad.bind import Evaluate, Primitive
+
+__all__ = ["jvp", "vjp"]
+
+
+def vjp(function: Callable[..., Any], *args: Array, **options: Any) -> tuple[Any, Callable[..., Arrays]]:
+    """The output of a function and its pullback, the vector-Jacobian product.
+
+    Parameters
+    ----------
+    function : callable
+        A function of this library that returns arrays, such as `eigh`.
+    *args : array
+        Its array arguments.
+    **options
+        Its keyword arguments; they are not differentiated.
+
+    Returns
+    -------
+    output
+        What ``function(*args, **options)`` returns.
+    pullback : callable
+        ``pullback(cotangents)`` is a tuple with one cotangent for each array argument, in its shape and
+        dtype. `cotangents` is a tuple like `output`, with None for zero; or an array, where the output
+        is one. Complex cotangents follow ``dL = Re <g, dA>``.
+
+    Raises
+    ------
+    TypeError
+        If `function` is not one of this library, or `cotangents` does not match the output.
+    ValueError
+        If a cotangent has another shape than its output.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import eigvalsh, vjp
+    >>> values, pullback = vjp(eigvalsh, np.diag([1.0, 2.0]))
+    >>> pullback(np.array([3.0, 4.0]))[0]
+    array([[3., 0.],
+           [0., 4.]])
+    """
+    recorder = _Recorder()
+    output = _on(recorder, function)(*args, **options)
+    primitive, arrays, outputs = recorder.call(function)
+
+    def pullback(cotangents: Any) -> Arrays:
+        leaves = _leaves(cotangents, output)
+        padded = leaves + (None,) * (len(outputs) - len(leaves))
+        gradients = primitive.vjp(recorder, arrays, outputs, padded)
+        return tuple(_like(gradient, argument) for gradient, argument in zip(gradients, args, strict=True))
+
+    return output, pullback
+
+
+def jvp(
+    function: Callable[..., Any], args: Arrays, tangents: Arrays, **options: Any
+) -> tuple[Any, Any]:
+    """The output of a function and its tangent, the Jacobian-vector product.
+
+    Parameters
+    ----------
+    function : callable
+        A function of this library that returns arrays, such as `eigh`.
+    args, tangents : tuple of arrays
+        Its array arguments, and a tangent for each, of the same shape.
+    **options
+        Its keyword arguments; they are not differentiated.
+
+    Returns
+    -------
+    output
+        What ``function(*args, **options)`` returns.
+    output_tangent
+        Of the same type; None in place of an output that has no tangent, such as a rank.
+
+    Raises
+    ------
+    TypeError
+        If `function` is not one of this library.
+    ValueError
+        If the tangents do not match the arguments.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import eigvalsh, jvp
+    >>> jvp(eigvalsh, (np.diag([1.0, 2.0]),), (np.diag([3.0, 4.0]),))[1]
+    array([3., 4.])
+    """
+    for position, (argument, tangent) in enumerate(zip(args, tangents, strict=True)):
+        _require_shape(f"The tangent of argument {position}", tangent, argument)
+    recorder = _Recorder()
+    output = _on(recorder, function)(*args, **options)
+    primitive, arrays, outputs = recorder.call(function)
+    cast = tuple(_like(tangent, array) for tangent, array in zip(tangents, arrays, strict=True))
+    result = primitive.jvp(recorder, arrays, outputs, cast)
+    if isinstance(output, tuple):
+        return output, type(output)(*result[: len(output)])
+    return output, result[0]
+
+
+class _Recorder(Evaluate):
+    """Evaluates primitives and remembers the first: a public function applies just one."""
+
+    def __init__(self) -> None:
+        self.first: tuple[Primitive, Arrays, Arrays] | None = None
+
+    def apply(self, primitive: Primitive, *arrays: Array) -> Arrays:
+        outputs = super().apply(primitive, *arrays)
+        self.first = self.first or (primitive, arrays, outputs)
+        return outputs
+
+    def call(self, function: Callable[..., Any]) -> tuple[Primitive, Arrays, Arrays]:
+        if self.first is None:
+            raise TypeError(f"{_name(function)} has no derivative.")
+        return self.first
+
+
+def _on(recorder: _Recorder, function: Callable[..., Any]) -> Callable[..., Any]:
+    if not hasattr(function, "bound"):
+        raise TypeError(
+            f"vjp and jvp differentiate the functions of this library, such as specgrad.eigh, and were "
+            f"given {_name(function)}. Compose pullbacks by hand, or use a framework's autodiff with its "
+            "adapter."
+        )
+    bound: Callable[..., Any] = function.bound(recorder)
+    return bound
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", repr(function))
+
+
+def _leaves(cotangents: Any, output: Any) -> tuple[Array | None, ...]:
+    """The cotangents as a tuple that matches the output."""
+    expected = output if isinstance(output, tuple) else (output,)
+    given = cotangents if isinstance(output, tuple) else (cotangents,)
+    if not isinstance(given, tuple) or len(given) != len(expected):
+        raise TypeError(
+            f"The pullback needs a tuple of {len(expected)} cotangents, one for each output (None for zero), "
+            f"and was given {type(cotangents).__name__}."
+        )
+    for position, (cotangent, leaf) in enumerate(zip(given, expected, strict=True)):
+        if cotangent is not None:
+            _require_shape(f"The cotangent of output {position}", cotangent, leaf)
+    return given
+
+
+def _require_shape(what: str, given: Array, like: Array) -> None:
+    if tuple(given.shape) != tuple(like.shape):
+        raise ValueError(f"{what} has shape {tuple(given.shape)}, and {tuple(like.shape)} is needed.")
+
+
+def _like(array: Array | None, like: Array) -> Array:
+    xp = namespace(like)
+    if array is None:
+        return xp.zeros_like(like)
+    return array if array.dtype == like.dtype else xp.astype(array, like.dtype)

@@ -1,0 +1,221 @@
+"""Truncations: which eigenvalues to keep, as frozen values that combine with ``&`` and ``|``.
+
+Eigenvalues come largest magnitude first. A truncation marks the ones it would keep; the rank is the
+length of the leading run of marks and never below 1, so a mark need not be monotone, and a break
+condition of an iteration over eigenvalues becomes a mark that ends the run.
+
+Any frozen dataclass with a method ``keep(a, values, vectors)`` is a truncation.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from specgrad._array import adjoint, eps, magnitude_scale, namespace
+from specgrad._typing import Array
+
+__all__ = [
+    "Both",
+    "Either",
+    "EigenvalueFloor",
+    "EnergyRatio",
+    "MaxRank",
+    "RayleighMismatch",
+    "Truncation",
+    "leading_run",
+]
+
+
+class Truncation(Protocol):
+    """What a truncation must offer."""
+
+    def keep(self, a: Array, values: Array, vectors: Array) -> Array:
+        """Mark the eigenvalues to keep.
+
+        Parameters
+        ----------
+        a : array, shape (..., n, n)
+            The Hermitian matrix.
+        values : array, shape (..., n)
+            Its eigenvalues, largest magnitude first.
+        vectors : array, shape (..., n, n)
+            Its eigenvectors in the same order.
+
+        Returns
+        -------
+        boolean array, shape (..., n)
+        """
+
+
+class _Combines:
+    """``&`` keeps what both keep, ``|`` what either keeps; the other side may be anyone's truncation."""
+
+    def __and__(self: Truncation, other: Truncation) -> "Both":
+        return Both(self, other)
+
+    def __rand__(self: Truncation, other: Truncation) -> "Both":
+        return Both(other, self)
+
+    def __or__(self: Truncation, other: Truncation) -> "Either":
+        return Either(self, other)
+
+    def __ror__(self: Truncation, other: Truncation) -> "Either":
+        return Either(other, self)
+
+
+@dataclass(frozen=True)
+class MaxRank(_Combines):
+    """Keep at most `rank` eigenvalues.
+
+    Used alone it slices: the result has ``min(rank, n)`` columns.
+
+    Parameters
+    ----------
+    rank : int
+        At least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import MaxRank, eigh
+    >>> eigh(np.diag([1.0, -3.0, 2.0]), truncation=MaxRank(2)).eigenvalues
+    array([-3.,  2.])
+    """
+
+    rank: int
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"MaxRank needs a rank of at least 1, not {self.rank}.")
+
+    def keep(self, a: Array, values: Array, vectors: Array) -> Array:
+        xp = namespace(values)
+        position = xp.arange(values.shape[-1], device=values.device)
+        return xp.broadcast_to(position < self.rank, values.shape)
+
+
+@dataclass(frozen=True)
+class EigenvalueFloor(_Combines):
+    """Keep eigenvalues above ``absolute + relative * max|l|``.
+
+    The relative part makes "above" mean "above beyond rounding": with ``A = covariance + eps I`` the
+    null directions have eigenvalue eps up to rounding, and ``l > eps`` alone would be a coin toss.
+    The comparison is signed, so negative eigenvalues (of a covariance: rounding) are never kept.
+
+    Parameters
+    ----------
+    absolute : float, default 0
+        In the units of the eigenvalues.
+    relative : float, optional
+        In units of the largest magnitude; by default n times eps of the dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import EigenvalueFloor, eigh
+    >>> int(eigh(np.diag([4.0, 1.0, 1e-20]), truncation=EigenvalueFloor()).rank)
+    2
+    """
+
+    absolute: float = 0.0
+    relative: float | None = None
+
+    def keep(self, a: Array, values: Array, vectors: Array) -> Array:
+        relative = values.shape[-1] * eps(values) if self.relative is None else self.relative
+        return values > self.absolute + relative * magnitude_scale(values)
+
+
+@dataclass(frozen=True)
+class EnergyRatio(_Combines):
+    """Keep the leading eigenvalues that hold a share `ratio` of the energy ``sum |l|``.
+
+    Parameters
+    ----------
+    ratio : float
+        In (0, 1]; 1 keeps all.
+    include_crossing : bool, default True
+        Whether to keep the eigenvalue at which the cumulative energy reaches the ratio. True keeps the
+        fewest that reach it (PCA denoising; "stop when the energy left is below 1 - ratio"). False
+        stops before it: the literal test ``gamma_i >= ratio`` of Algorithm 1 in Wang et al. (NeurIPS
+        2019), which never keeps the last eigenvalue (the identity gets rank n - 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import EnergyRatio, eigh
+    >>> a = np.diag([6.0, 3.0, 1.0])
+    >>> int(eigh(a, truncation=EnergyRatio(0.8)).rank)
+    2
+    >>> int(eigh(a, truncation=EnergyRatio(0.8, include_crossing=False)).rank)
+    1
+    """
+
+    ratio: float
+    include_crossing: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio <= 1:
+            raise ValueError(f"EnergyRatio needs a ratio in (0, 1], not {self.ratio}.")
+
+    def keep(self, a: Array, values: Array, vectors: Array) -> Array:
+        xp = namespace(values)
+        energy = xp.abs(values)
+        if self.ratio == 1:
+            return energy >= 0
+        # Summed from the small end, where the comparison is decided.
+        left = xp.flip(xp.cumulative_sum(xp.flip(energy, axis=-1), axis=-1), axis=-1)
+        allowed = (1 - self.ratio) * left[..., :1]
+        return left > allowed if self.include_crossing else left - energy > allowed
+
+
+@dataclass(frozen=True)
+class RayleighMismatch(_Combines):
+    """Keep eigenvalues that agree with the Rayleigh quotient on the deflated matrix.
+
+    Algorithm 1 of Wang et al. (NeurIPS 2019) recomputes each eigenvalue as
+    ``l~_i = v_i^H A_i v_i`` with ``A_i = A - sum_{j<i} A v_j v_j^H`` and stops where it is off. To
+    first order in rounding, ``l~_i = R_ii - sum_{j<i} R_ij O_ji`` with ``R = V^H A V``, ``O = V^H V``.
+
+    Parameters
+    ----------
+    tolerance : float, default 0.1
+        Largest ``|l~_i - l_i| / |l_i|`` that is kept.
+    """
+
+    tolerance: float = 0.1
+
+    def keep(self, a: Array, values: Array, vectors: Array) -> Array:
+        xp = namespace(values)
+        projected = adjoint(vectors) @ a @ vectors
+        overlap = xp.tril(projected, k=-1) * (adjoint(vectors) @ vectors).mT
+        rayleigh = xp.linalg.diagonal(projected) - xp.sum(overlap, axis=-1)
+        return xp.abs(rayleigh - values) < self.tolerance * xp.abs(values)
+
+
+@dataclass(frozen=True)
+class Both(_Combines):
+    """Keep what both truncations keep; written ``first & second``."""
+
+    first: Truncation
+    second: Truncation
+
+    def keep(self, a: Array, values: Array, vectors: Array) -> Array:
+        return self.first.keep(a, values, vectors) & self.second.keep(a, values, vectors)
+
+
+@dataclass(frozen=True)
+class Either(_Combines):
+    """Keep what either truncation keeps; written ``first | second``."""
+
+    first: Truncation
+    second: Truncation
+
+    def keep(self, a: Array, values: Array, vectors: Array) -> Array:
+        return self.first.keep(a, values, vectors) | self.second.keep(a, values, vectors)
+
+
+def leading_run(marks: Array) -> Array:
+    """The leading run of True in `marks`, at least one long: a mask of the same shape (..., n)."""
+    xp = namespace(marks)
+    position = xp.arange(marks.shape[-1], device=marks.device)
+    breaks = xp.astype(~(marks | (position == 0)), xp.int32)
+    return xp.cumulative_sum(breaks, axis=-1) == 0
