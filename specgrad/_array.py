@@ -3,7 +3,9 @@
 Shapes end in the matrix axes, ``(..., n, n)``; eigenvalues are ``(..., n)``.
 """
 
-from array_api_compat import array_namespace, is_array_api_obj, is_lazy_array
+from typing import Any, NamedTuple
+
+from array_api_compat import array_namespace, is_lazy_array
 
 from specgrad._typing import Array, Namespace
 
@@ -11,6 +13,7 @@ __all__ = [
     "adjoint",
     "as_column",
     "as_row",
+    "column_products",
     "differences",
     "eps",
     "hermitian_part",
@@ -24,16 +27,19 @@ __all__ = [
     "off_diagonal",
     "real_part",
     "reciprocal",
+    "smallest_normal",
     "take_columns",
 ]
 
 _NAMESPACES: dict[type, Namespace] = {}
+_STAND_INS: dict[type, bool] = {}
+_PRECISIONS: dict[tuple[type, Any], "_Precision"] = {}
 _DLPACK_CPU = 1
 
 
 def is_array(x: object) -> bool:
-    """Whether `x` is an array of a library that follows the array API."""
-    return is_array_api_obj(x)
+    """Whether `x` looks like an array: whether a library stands behind it, `namespace` says."""
+    return hasattr(x, "dtype") and hasattr(x, "shape") and hasattr(x, "ndim")
 
 
 def namespace(*arrays: Array) -> Namespace:
@@ -49,16 +55,47 @@ def namespace(*arrays: Array) -> Namespace:
 
 def is_readable(x: Array) -> bool:
     """Whether the values of `x` can be looked at cheaply: in host memory, and neither lazy nor traced."""
-    try:
-        on_host = x.__dlpack_device__()[0] == _DLPACK_CPU
-    except Exception:  # a tracer's refusal has a different type in each library
+    kind = type(x)
+    if kind not in _STAND_INS:
+        # A subclass of an array type may be a stand-in without values, as fake tensors are.
+        _STAND_INS[kind] = any(hasattr(base, "__dlpack_device__") for base in kind.__mro__[1:])
+    if _STAND_INS[kind] or is_lazy_array(x):
         return False
-    return on_host and not is_lazy_array(x)
+    try:
+        return bool(x.__dlpack_device__()[0] == _DLPACK_CPU)
+    except Exception:  # a batched array's refusal has a different type in each library
+        return False
+
+
+class _Precision(NamedTuple):
+    eps: float
+    smallest_normal: float
+    is_complex: bool
+
+
+def _precision(x: Array) -> _Precision:
+    # Asked for many times in each derivative, and slow to find out; kept by type, as dtypes of different
+    # libraries do not like to be compared.
+    key = (type(x), x.dtype)
+    if key not in _PRECISIONS:
+        xp = namespace(x)
+        info = xp.finfo(x.dtype)
+        _PRECISIONS[key] = _Precision(
+            float(info.eps),
+            float(info.smallest_normal),
+            bool(xp.isdtype(x.dtype, "complex floating")),
+        )
+    return _PRECISIONS[key]
 
 
 def eps(x: Array) -> float:
     """Distance from 1 to the next number in the (real) precision of `x`."""
-    return float(namespace(x).finfo(x.dtype).eps)
+    return _precision(x).eps
+
+
+def smallest_normal(x: Array) -> float:
+    """The smallest number with full precision, in the (real) precision of `x`."""
+    return _precision(x).smallest_normal
 
 
 def known(flag: Array) -> bool | None:
@@ -67,18 +104,26 @@ def known(flag: Array) -> bool | None:
         return None
     try:
         return bool(flag)
-    except Exception:  # batched and fake tensors say that they are readable, and refuse when read
+    except Exception:  # some tracers refuse only now
         return None
 
 
 def is_complex(x: Array) -> bool:
     """Whether the dtype of `x` is complex."""
-    return bool(namespace(x).isdtype(x.dtype, "complex floating"))
+    return _precision(x).is_complex
 
 
 def real_part(x: Array) -> Array:
     """The real part; a real array as it is."""
     return namespace(x).real(x) if is_complex(x) else x
+
+
+def column_products(left: Array, right: Array) -> Array:
+    """``Re <left_j, right_j>`` over pairs of columns: (..., m, n) and (..., m, n) to (..., n)."""
+    xp = namespace(left)
+    if is_complex(left) or is_complex(right):
+        return xp.sum(xp.real(xp.conj(left) * right), axis=-2)
+    return xp.sum(left * right, axis=-2)
 
 
 def adjoint(a: Array) -> Array:
@@ -128,9 +173,8 @@ def magnitude_scale(values: Array) -> Array:
     xp = namespace(values)
     if values.shape[-1] == 0:
         return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=values.device)
-    info = xp.finfo(values.dtype)
     largest = xp.max(xp.abs(values), axis=-1, keepdims=True)
-    return xp.where(largest > float(info.smallest_normal) / float(info.eps), largest, 1.0)
+    return xp.where(largest > smallest_normal(values) / eps(values), largest, 1.0)
 
 
 def reciprocal(x: Array, where: Array) -> Array:

@@ -27,8 +27,8 @@ class Binding(Protocol):
     def apply(self, primitive: "Primitive", *arrays: Array) -> Arrays:
         """The outputs of the primitive."""
 
-    def readable(self, array: Array) -> bool:
-        """Whether values may be looked at: in host memory, neither traced nor batched."""
+    def view(self, array: Array) -> Array | None:
+        """The array to look at for its values, or None where they cannot be looked at cheaply."""
 
 
 class Primitive(Protocol):
@@ -69,8 +69,8 @@ class Evaluate:
     def apply(self, primitive: Primitive, *arrays: Array) -> Arrays:
         return primitive.forward(*arrays)
 
-    def readable(self, array: Array) -> bool:
-        return is_readable(array)
+    def view(self, array: Array) -> Array | None:
+        return array if is_readable(array) else None
 
 
 def differentiable(definition: Callable[Concatenate[Binding, P], R]) -> Differentiable[P, R]:

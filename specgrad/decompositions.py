@@ -7,11 +7,14 @@ from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gauge import GaugePolicy, WarnGauge
 from specgrad.primitives import Eigh
 from specgrad.results import EighResult, TruncatedEighResult
-from specgrad.solvers import DenseEigh, DifferentiatedSolver, Guarded, Solver
+from specgrad.solvers import DenseEigh, Guarded, HermitianPart, Solver, has_own_derivative
 from specgrad.truncation import Truncation
-from specgrad.validation import computing_precision, require_hermitian, require_matrices
+from specgrad.validation import computing_precision, is_exactly_hermitian, require_matrices
 
 __all__ = ["eigh", "eigvalsh"]
+
+# Made here once: compilers follow the construction of a value less well than its use.
+_DEFAULT_GAP = MaskedGap()
 
 
 @differentiable
@@ -90,12 +93,9 @@ def eigh(
     """
     require_matrices(a, "a")
     precision, a = eps(a), computing_precision(a)
-    if check_finite and binding.readable(a):
-        require_hermitian(a, "a", precision)
-    else:
-        solver = _guarded(solver)
-    if gap is None and not isinstance(solver, DifferentiatedSolver):
-        gap = MaskedGap()
+    if gap is None and not has_own_derivative(solver):
+        gap = _DEFAULT_GAP
+    solver = _for_input(solver, binding.view(a) if check_finite else None, precision)
     outputs = binding.apply(Eigh(solver=solver, gap=gap, truncation=truncation, gauge=gauge), a)
     return EighResult(*outputs) if truncation is None else TruncatedEighResult(*outputs[:3])
 
@@ -134,6 +134,10 @@ def eigvalsh(
     return eigh.bound(binding)(a, solver=solver, check_finite=check_finite).eigenvalues
 
 
-def _guarded(solver: Solver) -> Solver:
-    # A solver with a derivative of its own computes its forward pass again and has to see the input.
-    return solver if isinstance(solver, DifferentiatedSolver) else Guarded(solver)
+def _for_input(solver: Solver, view: Array | None, precision: float) -> Solver:
+    """The solver, wrapped in what the input needs: nothing if it was seen to be finite and Hermitian."""
+    if has_own_derivative(solver):  # it computes its forward pass again and sees to its input itself
+        return solver
+    if view is None:
+        return Guarded(HermitianPart(solver))
+    return solver if is_exactly_hermitian(view, "a", precision) else HermitianPart(solver)

@@ -10,7 +10,7 @@ Any frozen dataclass with a method ``keep(a, values, vectors)`` is a truncation.
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import adjoint, eps, magnitude_scale, namespace
+from specgrad._array import adjoint, column_products, eps, magnitude_scale, namespace, real_part
 from specgrad._typing import Array
 
 __all__ = [
@@ -185,9 +185,9 @@ class RayleighMismatch(_Combines):
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
-        projected = adjoint(vectors) @ a @ vectors
-        overlap = xp.tril(projected, k=-1) * (adjoint(vectors) @ vectors).mT
-        rayleigh = xp.linalg.diagonal(projected) - xp.sum(overlap, axis=-1)
+        image = a @ vectors
+        earlier = xp.tril(adjoint(vectors) @ image, k=-1) * (adjoint(vectors) @ vectors).mT
+        rayleigh = column_products(vectors, image) - real_part(xp.sum(earlier, axis=-1))
         return xp.abs(rayleigh - values) < self.tolerance * xp.abs(values)
 
 

@@ -1,9 +1,9 @@
 """Checks of arguments, with errors that say what was given, what is needed and what to do."""
 
-from specgrad._array import adjoint, eps, is_array, known, namespace
+from specgrad._array import adjoint, eps, is_array, namespace
 from specgrad._typing import Array
 
-__all__ = ["computing_precision", "require_hermitian", "require_matrices"]
+__all__ = ["computing_precision", "is_exactly_hermitian", "require_matrices"]
 
 
 def require_matrices(a: Array, name: str) -> None:
@@ -34,19 +34,21 @@ def computing_precision(a: Array) -> Array:
     return xp.astype(a, xp.float32 if xp.isdtype(a.dtype, "real floating") else xp.complex64)
 
 
-def require_hermitian(a: Array, name: str, precision: float) -> None:
-    """Raise if a matrix of the batch is not finite, or clearly not Hermitian; `a` must be readable.
+def is_exactly_hermitian(a: Array, name: str, precision: float) -> bool:
+    """Whether all is Hermitian to the last bit; raise if not finite, or clearly not Hermitian.
 
-    `precision` is the relative rounding of the entries; its square root separates rounding from meaning.
+    `a` must be readable. `precision` is the relative rounding of its entries; the square root of that
+    separates rounding from meaning.
     """
     xp = namespace(a)
-    if a.size == 0:
-        return
-    asymmetry = xp.max(xp.abs(a - adjoint(a)), axis=(-2, -1))
+    difference = a - adjoint(a)
+    if bool(xp.all(difference == 0)):  # not so for NaN nor, as inf - inf, for infinities
+        return True
+    asymmetry = xp.max(xp.abs(difference), axis=(-2, -1))
     scale = xp.max(xp.abs(a), axis=(-2, -1))
-    hermitian = asymmetry <= precision**0.5 * scale  # False for NaN and, as inf - inf, for infinities
-    if known(xp.all(hermitian)) is not False:
-        return
+    hermitian = asymmetry <= precision**0.5 * scale
+    if bool(xp.all(hermitian)):
+        return False
     finite = xp.all(xp.isfinite(a), axis=(-2, -1))
     if not bool(xp.all(finite)):
         raise ValueError(

@@ -8,10 +8,11 @@ eager and `torch.func`
 `torch.compile`
     The same through `torch.compiler.allow_in_graph`: Dynamo keeps the call whole and AOTAutograd traces
     the rule of the primitive, not that of the operations inside.
-`torch.export`
-    An exported program is differentiated operation by operation. So the outputs are computed from
-    detached inputs, and the tangent map of the primitive is added, evaluated half way between the
-    detached and the live input: its value is zero and its first two derivatives are the primitive's.
+`torch.export`, and forward mode over forward mode
+    An exported program is differentiated operation by operation, and PyTorch drops the outer tangent of
+    a Function under nested forward mode. So the outputs are computed from detached inputs, and the
+    tangent map of the primitive is added, evaluated half way between the detached and the live input:
+    its value is zero and its first two derivatives are the primitive's.
 """
 
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from specgrad._array import namespace
 from specgrad.bind import Primitive
 
 __all__ = ["TorchBinding"]
@@ -29,21 +31,29 @@ class TorchBinding:
 
     def apply(self, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
         if torch.compiler.is_exporting():
-            return _exported(primitive, *arrays)
+            return _by_operations(primitive, *arrays)
         if torch.compiler.is_compiling():
             return _compiled(primitive, *arrays)
-        return _Operation.apply(primitive, *arrays)
+        if torch._C._functorch.peek_interpreter_stack() is None:
+            return _EagerOperation.apply(primitive, *arrays)
+        return _by_operations(primitive, *arrays) if _is_nested_forward_mode() else _Operation.apply(primitive, *arrays)
 
-    def readable(self, array: Tensor) -> bool:
-        return (
-            not torch.compiler.is_compiling()
-            and type(array) in _PLAIN
-            and array.device.type == "cpu"
-            and not torch._C._functorch.is_functorch_wrapped_tensor(array)
-        )
+    def view(self, array: Tensor) -> Tensor | None:
+        if (
+            torch.compiler.is_compiling()
+            or type(array) not in _PLAIN
+            or array.device.type != "cpu"
+            or torch._C._functorch.is_functorch_wrapped_tensor(array)
+        ):
+            return None
+        return array.detach()
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+
+# Dynamo warns when it meets the look-up of a namespace; a type that has been looked up is not looked up again.
+namespace(torch.empty(0))
+namespace(torch.nn.Parameter(torch.empty(0)))
 
 
 class _Operation(torch.autograd.Function):
@@ -55,8 +65,8 @@ class _Operation(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        primitive, *arrays = inputs
-        ctx.primitive, ctx.count = primitive, len(arrays)
+        ctx.primitive, *arrays = inputs
+        ctx.count = len(arrays)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*(x for x in output if not x.is_floating_point() and not x.is_complex()))
         ctx.save_for_backward(*arrays, *output)
@@ -64,22 +74,31 @@ class _Operation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        arrays, outputs = _split(ctx)
+        saved = ctx.saved_tensors
+        arrays, outputs = saved[: ctx.count], saved[ctx.count :]
         return (None, *ctx.primitive.vjp(TORCH, arrays, outputs, cotangents))
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        arrays, outputs = _split(ctx)
-        known = tuple(
+        saved = ctx.saved_tensors
+        arrays, outputs = saved[: ctx.count], saved[ctx.count :]
+        given = tuple(
             torch.zeros_like(array) if tangent is None else tangent
             for array, tangent in zip(arrays, tangents, strict=True)
         )
-        return ctx.primitive.jvp(TORCH, arrays, outputs, known)
+        return ctx.primitive.jvp(TORCH, arrays, outputs, given)
 
 
-def _split(ctx: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    saved = ctx.saved_tensors
-    return saved[: ctx.count], saved[ctx.count :]
+class _EagerOperation(_Operation):
+    """The same in one step: the separate set-up, which transforms need, costs as much as a small matrix."""
+
+    @staticmethod
+    def forward(ctx: Any, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
+        outputs = primitive.forward(*arrays)
+        _Operation.setup_context(ctx, (primitive, *arrays), outputs)
+        return outputs
+
+    setup_context = torch.autograd.Function.setup_context
 
 
 @torch.compiler.allow_in_graph
@@ -87,7 +106,7 @@ def _compiled(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
     return _Operation.apply(primitive, *arrays)
 
 
-def _exported(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
+def _by_operations(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
     fixed = tuple(array.detach() for array in arrays)
     steps = tuple(array - start for array, start in zip(arrays, fixed, strict=True))
     outputs = tuple(output.detach() for output in primitive.forward(*fixed))
@@ -95,6 +114,20 @@ def _exported(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
     tangents = primitive.jvp(TORCH, fixed, outputs, steps)
     middle = _moved(outputs, tangents, 0.5)
     return _moved(outputs, primitive.jvp(TORCH, half_way, middle, steps), 1.0)
+
+
+def _is_nested_forward_mode() -> bool:
+    """Whether two transforms of forward mode are active, as in ``jacfwd(jacfwd(f))``."""
+    forward_modes = sum(
+        level.key() == torch._C._functorch.TransformType.Jvp
+        for level in torch._C._functorch.get_interpreter_stack()
+    )
+    if forward_modes > 2:
+        raise NotImplementedError(
+            f"{forward_modes} levels of forward mode are nested, and PyTorch supports two at most around a "
+            "custom derivative: use reverse mode for some of them, such as jacfwd(jacfwd(jacrev(f)))."
+        )
+    return forward_modes == 2
 
 
 def _moved(

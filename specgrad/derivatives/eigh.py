@@ -16,7 +16,7 @@ Source: M. B. Giles, "Collected matrix derivative results for forward and revers
 differentiation" (2008), sections 3.1 and 3.2.
 """
 
-from specgrad._array import adjoint, as_row, hermitian_part, namespace, real_part
+from specgrad._array import adjoint, as_row, column_products, hermitian_part, namespace
 from specgrad._typing import Array
 from specgrad.gaps import GapRule, RoundingFloor
 
@@ -30,7 +30,7 @@ def vjp(
     vectors_cotangent: Array | None,
     gap: GapRule,
 ) -> Array:
-    """The cotangent of ``A``, Hermitian, shape (..., n, n).
+    """The cotangent of ``A``, Hermitian to rounding, shape (..., n, n).
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def vjp(
     adjoint_vectors = adjoint(vectors)
     if vectors_cotangent is None:
         diagonal = _scaled_rows(values_cotangent, adjoint_vectors)
-        return hermitian_part(vectors @ diagonal)
+        return vectors @ diagonal
     noise: RoundingFloor | None = getattr(gap, "noise", None)
     inner = adjoint_vectors @ vectors_cotangent
     pairs = gap.matrix(values)
@@ -63,9 +63,9 @@ def vjp(
 
 def jvp(values: Array, vectors: Array, tangent: Array, gap: GapRule) -> tuple[Array, Array]:
     """The tangents ``dl`` (..., n) and ``dV`` (..., n, n) from ``dA``, whose Hermitian part counts."""
-    inner = adjoint(vectors) @ hermitian_part(tangent) @ vectors
-    d_values = real_part(namespace(inner).linalg.diagonal(inner))
-    return d_values, vectors @ (gap.matrix(values) * inner)
+    image = hermitian_part(tangent) @ vectors
+    inner = adjoint(vectors) @ image
+    return column_products(vectors, image), vectors @ (gap.matrix(values) * inner)
 
 
 def _scaled_rows(scales: Array, matrix: Array) -> Array:

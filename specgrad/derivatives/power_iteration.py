@@ -13,7 +13,7 @@ independent reference for that closed form. K matrix products per eigenvector.
 
 from typing import NamedTuple
 
-from specgrad._array import adjoint, hermitian_part, namespace, real_part
+from specgrad._array import adjoint, column_products, hermitian_part, namespace, real_part
 from specgrad._typing import Array
 
 __all__ = ["forward", "jvp", "vjp"]
@@ -112,8 +112,7 @@ def _iterate(a: Array, starts: Array, steps: int) -> list[_Iterates]:
 
 
 def _norm(v: Array) -> Array:
-    xp = namespace(v)
-    return xp.sqrt(xp.sum(real_part(v * xp.conj(v)) if v is not real_part(v) else v * v, axis=(-2, -1), keepdims=True))
+    return namespace(v).sqrt(column_products(v, v))[..., None]
 
 
 def _rayleigh_quotient(a: Array, v: Array) -> Array:

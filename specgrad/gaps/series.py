@@ -19,6 +19,7 @@ from specgrad._array import (
     namespace,
     off_diagonal,
     reciprocal,
+    smallest_normal,
 )
 from specgrad._typing import Array
 from specgrad.gaps._rule import RoundingFloor
@@ -217,10 +218,9 @@ def _reciprocals(values: Array) -> Array:
     """``1/l``, and 0 for eigenvalues that are 0 beyond rounding."""
     xp = namespace(values)
     precision = eps(values)
-    smallest_normal = float(xp.finfo(values.dtype).smallest_normal)
     negligible = xp.maximum(
         precision**2 * magnitude_scale(values),
-        xp.full((), smallest_normal / precision, dtype=values.dtype, device=values.device),
+        xp.full((), smallest_normal(values) / precision, dtype=values.dtype, device=values.device),
     )
     return reciprocal(values, where=xp.abs(values) > negligible)
 

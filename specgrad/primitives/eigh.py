@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from specgrad._array import as_row, hermitian_part, namespace, take_columns
+from specgrad._array import as_row, namespace, take_columns
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
@@ -36,7 +36,6 @@ class Eigh:
     gauge: GaugePolicy
 
     def forward(self, a: Array) -> Arrays:
-        a = hermitian_part(a)
         values, vectors = decompose(self.solver, a)
         if self.truncation is None:
             return values, vectors
@@ -105,11 +104,11 @@ class Eigh:
             xp.zeros_like(values) if g_values is None else g_values,
             xp.zeros_like(vectors) if g_vectors is None else g_vectors,
         )
-        return cast(DifferentiatedSolver, self.solver).vjp(hermitian_part(a), cotangents)
+        return cast(DifferentiatedSolver, self.solver).vjp(a, cotangents)
 
     def _jvp_of_solver(self, a: Array, values: Array, tangent: Array) -> tuple[Array, Array]:
         xp = namespace(values)
-        own = cast(DifferentiatedSolver, self.solver).jvp(hermitian_part(a), hermitian_part(tangent))
+        own = cast(DifferentiatedSolver, self.solver).jvp(a, tangent)
         ascending = xp.argsort(values, axis=-1, stable=True)
         return take_columns(xp.argsort(ascending, axis=-1), *own)
 

@@ -4,9 +4,9 @@ A solver is any frozen dataclass with ``solve(a) -> (eigenvalues, eigenvectors)`
 also has ``vjp`` and ``jvp`` (see `power_iteration`) brings its own derivative.
 """
 
-from specgrad.solvers._protocol import ConvergenceError, DifferentiatedSolver, Solver
+from specgrad.solvers._protocol import ConvergenceError, DifferentiatedSolver, Solver, has_own_derivative
 from specgrad.solvers.dense import DenseEigh, DenseSVD
-from specgrad.solvers.fallback import Fallback, Guarded, decompose
+from specgrad.solvers.fallback import Fallback, Guarded, HermitianPart, decompose
 from specgrad.solvers.power_iteration import PowerIteration
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "DifferentiatedSolver",
     "Fallback",
     "Guarded",
+    "HermitianPart",
     "PowerIteration",
     "Solver",
     "decompose",
+    "has_own_derivative",
 ]

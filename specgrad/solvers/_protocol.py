@@ -1,10 +1,10 @@
 """What a solver must offer."""
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 from specgrad._typing import Array
 
-__all__ = ["ConvergenceError", "DifferentiatedSolver", "Solver"]
+__all__ = ["ConvergenceError", "DifferentiatedSolver", "Solver", "has_own_derivative"]
 
 
 class ConvergenceError(ArithmeticError):
@@ -31,7 +31,6 @@ class Solver(Protocol):
         """
 
 
-@runtime_checkable
 class DifferentiatedSolver(Protocol):
     """A solver whose derivative is its own and not that of the exact decomposition."""
 
@@ -42,3 +41,8 @@ class DifferentiatedSolver(Protocol):
 
     def jvp(self, a: Array, tangent: Array) -> tuple[Array, Array]:
         """The tangents of ``(l, V)`` from that of `a`."""
+
+
+def has_own_derivative(solver: Solver) -> TypeGuard[DifferentiatedSolver]:
+    """Whether a solver is a `DifferentiatedSolver`."""
+    return hasattr(solver, "vjp")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import adjoint, is_complex, namespace, real_part, take_columns
+from specgrad._array import adjoint, column_products, namespace, take_columns
 from specgrad._typing import Array
 
 __all__ = ["DenseEigh", "DenseSVD"]
@@ -45,6 +45,6 @@ class DenseSVD:
         xp = namespace(a)
         left, singular, right = xp.linalg.svd(a, full_matrices=False)
         vectors = adjoint(right)
-        alignment = xp.sum(real_part(xp.conj(vectors) * left if is_complex(a) else vectors * left), axis=-2)
+        alignment = column_products(vectors, left)
         values = xp.where(alignment < 0, -singular, singular)
         return take_columns(xp.argsort(values, axis=-1), values, vectors)

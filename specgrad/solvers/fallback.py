@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import identity, known, namespace
+from specgrad._array import hermitian_part, identity, known, namespace
 from specgrad._typing import Array
 from specgrad.solvers._protocol import ConvergenceError, Solver
 
-__all__ = ["Fallback", "Guarded", "decompose"]
+__all__ = ["Fallback", "Guarded", "HermitianPart", "decompose"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,21 @@ class Guarded:
             xp.where(finite[..., None], values, xp.nan),
             xp.where(finite[..., None, None], vectors, xp.nan),
         )
+
+
+@dataclass(frozen=True)
+class HermitianPart:
+    """The answer of `solver` for ``(a + a^H)/2``, for input that is Hermitian to rounding only.
+
+    Parameters
+    ----------
+    solver : Solver
+    """
+
+    solver: Solver
+
+    def solve(self, a: Array) -> tuple[Array, Array]:
+        return self.solver.solve(hermitian_part(a))
 
 
 def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:

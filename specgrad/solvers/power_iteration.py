@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from functools import lru_cache
 
-from specgrad._array import namespace, take_columns
+from specgrad._array import hermitian_part, namespace, take_columns
 from specgrad._typing import Array
 from specgrad.derivatives import power_iteration
 
@@ -35,12 +35,12 @@ class PowerIteration:
     seed: int = 0
 
     def solve(self, a: Array) -> tuple[Array, Array]:
-        values, vectors = power_iteration.forward(a, self._starts(a), self.steps)
+        values, vectors = power_iteration.forward(hermitian_part(a), self._starts(a), self.steps)
         return take_columns(_ascending(values), values, vectors)
 
     def vjp(self, a: Array, cotangents: tuple[Array | None, Array | None]) -> Array:
         """The cotangent of `a`, through the steps; iterates are computed again."""
-        xp = namespace(a)
+        xp, a = namespace(a), hermitian_part(a)
         starts = self._starts(a)
         values, vectors = power_iteration.forward(a, starts, self.steps)
         values_cotangent, vectors_cotangent = cotangents
@@ -52,6 +52,7 @@ class PowerIteration:
 
     def jvp(self, a: Array, tangent: Array) -> tuple[Array, Array]:
         """The tangents of eigenvalues and eigenvectors, through the steps."""
+        a, tangent = hermitian_part(a), hermitian_part(tangent)
         starts = self._starts(a)
         values, _ = power_iteration.forward(a, starts, self.steps)
         tangents = power_iteration.jvp(a, starts, self.steps, tangent)

@@ -1,0 +1,1 @@
+"""Ratios of time and memory against PyTorch's own: ``python -m benchmarks``."""

@@ -1,0 +1,19 @@
+"""``python -m benchmarks [--seconds S]``: print every table of ratios."""
+
+from typing import Annotated
+
+import torch
+import typer
+
+from benchmarks._harness import report
+from benchmarks.eigh import eigh_rows, memory_rows
+
+
+def main(seconds: Annotated[float, typer.Option(help="Time for each comparison.")] = 4.0) -> None:
+    """Print time and memory as ratios, measured interleaved in one process, on one thread."""
+    torch.set_num_threads(1)
+    report("Eigendecomposition, forward and backward", eigh_rows(seconds) + memory_rows())
+
+
+if __name__ == "__main__":
+    typer.run(main)
