@@ -58,7 +58,9 @@ def report(title: str, rows: list[Row]) -> None:
     table = Table("work", "against", "ratio", "reach", "holds")
     for row in rows:
         sign = ">=" if row.larger_is_better else "<="
-        table.add_row(row.work, row.against, f"{row.ratio:.2f}", f"{sign} {row.reach:g}", "yes" if row.holds else "no")
+        table.add_row(
+            row.work, row.against, f"{row.ratio:.2f}", f"{sign} {row.reach:g}", "yes" if row.holds else "no"
+        )
     console = Console()
     console.print(
         f"{title}: {date.today()}, {platform.processor() or platform.machine()}, "

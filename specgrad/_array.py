@@ -20,6 +20,8 @@ __all__ = [
     "identity",
     "is_array",
     "is_complex",
+    "is_floating",
+    "is_half",
     "is_readable",
     "known",
     "magnitude_scale",
@@ -28,6 +30,7 @@ __all__ = [
     "real_part",
     "reciprocal",
     "smallest_normal",
+    "squared_magnitude",
     "take_columns",
 ]
 
@@ -70,6 +73,8 @@ def is_readable(x: Array) -> bool:
 class _Precision(NamedTuple):
     eps: float
     smallest_normal: float
+    bits: int
+    is_floating: bool
     is_complex: bool
 
 
@@ -79,11 +84,11 @@ def _precision(x: Array) -> _Precision:
     key = (type(x), x.dtype)
     if key not in _PRECISIONS:
         xp = namespace(x)
-        info = xp.finfo(x.dtype)
+        is_complex = bool(xp.isdtype(x.dtype, "complex floating"))
+        is_floating = is_complex or bool(xp.isdtype(x.dtype, "real floating"))
+        info = xp.finfo(x.dtype if is_floating else xp.float64)
         _PRECISIONS[key] = _Precision(
-            float(info.eps),
-            float(info.smallest_normal),
-            bool(xp.isdtype(x.dtype, "complex floating")),
+            float(info.eps), float(info.smallest_normal), int(info.bits), is_floating, is_complex
         )
     return _PRECISIONS[key]
 
@@ -108,6 +113,16 @@ def known(flag: Array) -> bool | None:
         return None
 
 
+def is_floating(x: Array) -> bool:
+    """Whether the dtype of `x` is real or complex floating."""
+    return _precision(x).is_floating
+
+
+def is_half(x: Array) -> bool:
+    """Whether `x` has one of the half precisions, which no decomposition is computed in."""
+    return _precision(x).bits < 32
+
+
 def is_complex(x: Array) -> bool:
     """Whether the dtype of `x` is complex."""
     return _precision(x).is_complex
@@ -116,6 +131,11 @@ def is_complex(x: Array) -> bool:
 def real_part(x: Array) -> Array:
     """The real part; a real array as it is."""
     return namespace(x).real(x) if is_complex(x) else x
+
+
+def squared_magnitude(x: Array) -> Array:
+    """``|x|^2``, real."""
+    return real_part(x * namespace(x).conj(x)) if is_complex(x) else x * x
 
 
 def column_products(left: Array, right: Array) -> Array:
@@ -180,7 +200,7 @@ def magnitude_scale(values: Array) -> Array:
 def reciprocal(x: Array, where: Array) -> Array:
     """``1/x`` where the mask holds, 0 elsewhere, with finite derivatives of every order."""
     xp = namespace(x)
-    return 1.0 / xp.where(where, x, xp.inf)
+    return xp.reciprocal(xp.where(where, x, xp.inf))
 
 
 def take_columns(order: Array, values: Array, vectors: Array) -> tuple[Array, Array]:

@@ -101,9 +101,7 @@ def eigh(
 
 
 @differentiable
-def eigvalsh(
-    binding: Binding, a: Array, *, solver: Solver = DenseEigh(), check_finite: bool = True
-) -> Array:
+def eigvalsh(binding: Binding, a: Array, *, solver: Solver = DenseEigh(), check_finite: bool = True) -> Array:
     r"""Eigenvalues of Hermitian matrices, ascending, with a derivative that needs no gap.
 
     Parameters

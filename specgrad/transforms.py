@@ -60,9 +60,7 @@ def vjp(function: Callable[..., Any], *args: Array, **options: Any) -> tuple[Any
     return output, pullback
 
 
-def jvp(
-    function: Callable[..., Any], args: Arrays, tangents: Arrays, **options: Any
-) -> tuple[Any, Any]:
+def jvp(function: Callable[..., Any], args: Arrays, tangents: Arrays, **options: Any) -> tuple[Any, Any]:
     """The output of a function and its tangent, the Jacobian-vector product.
 
     Parameters
@@ -103,7 +101,8 @@ def jvp(
     cast = tuple(_like(tangent, array) for tangent, array in zip(tangents, arrays, strict=True))
     result = primitive.jvp(recorder, arrays, outputs, cast)
     if isinstance(output, tuple):
-        return output, type(output)(*result[: len(output)])
+        named: Any = type(output)
+        return output, named(*result[: len(output)])
     return output, result[0]
 
 

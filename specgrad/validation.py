@@ -1,6 +1,6 @@
 """Checks of arguments, with errors that say what was given, what is needed and what to do."""
 
-from specgrad._array import adjoint, eps, is_array, namespace
+from specgrad._array import adjoint, is_array, is_complex, is_floating, is_half, namespace
 from specgrad._typing import Array
 
 __all__ = ["computing_precision", "is_exactly_hermitian", "require_matrices"]
@@ -18,8 +18,7 @@ def require_matrices(a: Array, name: str) -> None:
             f"{name} has shape {tuple(a.shape)}, and square matrices in the last two axes are needed: "
             "(..., n, n)."
         )
-    xp = namespace(a)
-    if not xp.isdtype(a.dtype, ("real floating", "complex floating")):
+    if not is_floating(a):
         raise TypeError(
             f"{name} has dtype {a.dtype} and shape {tuple(a.shape)}, and a real or complex floating "
             "dtype is needed: convert it first, for instance to float64."
@@ -28,10 +27,10 @@ def require_matrices(a: Array, name: str) -> None:
 
 def computing_precision(a: Array) -> Array:
     """`a` in the precision to compute in: float32 for the half precisions, else its own."""
-    xp = namespace(a)
-    if xp.finfo(a.dtype).bits >= 32:
+    if not is_half(a):
         return a
-    return xp.astype(a, xp.float32 if xp.isdtype(a.dtype, "real floating") else xp.complex64)
+    xp = namespace(a)
+    return xp.astype(a, xp.complex64 if is_complex(a) else xp.float32)
 
 
 def is_exactly_hermitian(a: Array, name: str, precision: float) -> bool:

@@ -36,7 +36,11 @@ class TorchBinding:
             return _compiled(primitive, *arrays)
         if torch._C._functorch.peek_interpreter_stack() is None:
             return _EagerOperation.apply(primitive, *arrays)
-        return _by_operations(primitive, *arrays) if _is_nested_forward_mode() else _Operation.apply(primitive, *arrays)
+        return (
+            _by_operations(primitive, *arrays)
+            if _is_nested_forward_mode()
+            else _Operation.apply(primitive, *arrays)
+        )
 
     def view(self, array: Tensor) -> Tensor | None:
         if (

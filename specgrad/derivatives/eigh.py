@@ -16,9 +16,11 @@ Source: M. B. Giles, "Collected matrix derivative results for forward and revers
 differentiation" (2008), sections 3.1 and 3.2.
 """
 
-from specgrad._array import adjoint, as_row, column_products, hermitian_part, namespace
+from typing import cast
+
+from specgrad._array import adjoint, column_products, hermitian_part
 from specgrad._typing import Array
-from specgrad.gaps import GapRule, RoundingFloor
+from specgrad.gaps import FlooredGapRule, GapRule, RoundingFloor
 
 __all__ = ["jvp", "vjp"]
 
@@ -48,13 +50,13 @@ def vjp(
         return vectors @ diagonal
     noise: RoundingFloor | None = getattr(gap, "noise", None)
     inner = adjoint_vectors @ vectors_cotangent
-    pairs = gap.matrix(values)
     if noise is None:
-        middle = hermitian_part(pairs * inner)
+        middle = hermitian_part(gap.matrix(values) * inner)
     else:
         # An antisymmetric rule meets the anti-Hermitian part alone, and makes it Hermitian.
-        signal = 0.5 * inner - adjoint(0.5 * inner)
-        middle = _above_rounding(pairs, signal, noise, values, vectors_cotangent) * signal
+        signal = 0.5 * (inner - adjoint(inner))
+        tie_width = noise.tie_width(values, signal, vectors_cotangent)
+        middle = cast(FlooredGapRule, gap).matrix(values, tie_width) * signal
     product = middle @ adjoint_vectors
     if values_cotangent is not None:
         product = product + _scaled_rows(values_cotangent, adjoint_vectors)
@@ -71,14 +73,3 @@ def jvp(values: Array, vectors: Array, tangent: Array, gap: GapRule) -> tuple[Ar
 def _scaled_rows(scales: Array, matrix: Array) -> Array:
     """``diag(scales) @ matrix``."""
     return scales[..., :, None] * matrix
-
-
-def _above_rounding(
-    pairs: Array, signal: Array, noise: RoundingFloor, values: Array, vectors_cotangent: Array
-) -> Array:
-    """The pair matrix, 0 where the signal is rounding and the gap within the floor's reach."""
-    xp = namespace(values)
-    scale = xp.max(xp.abs(values), axis=-1, keepdims=True)
-    rounding = xp.abs(signal) <= noise.level(vectors_cotangent)
-    close = xp.abs(pairs) * (noise.reach * as_row(scale)) > 1.0
-    return xp.where(rounding & close, 0.0, pairs)

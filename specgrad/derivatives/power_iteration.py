@@ -46,9 +46,7 @@ def forward(a: Array, starts: Array, steps: int) -> tuple[Array, Array]:
     )
 
 
-def vjp(
-    a: Array, starts: Array, steps: int, values_cotangent: Array, vectors_cotangent: Array
-) -> Array:
+def vjp(a: Array, starts: Array, steps: int, values_cotangent: Array, vectors_cotangent: Array) -> Array:
     """The cotangent of `a`, from cotangents in the order of `forward`; complex: ``dL = Re <g, dA>``."""
     iterates = _iterate(a, starts, steps)
     g_deflated = namespace(a).zeros_like(a)

@@ -1,6 +1,6 @@
 """Gap rules: what stands for ``1/(l_j - l_i)`` where eigenvalues come close."""
 
-from specgrad.gaps._rule import GapRule, RoundingFloor
+from specgrad.gaps._rule import FlooredGapRule, GapRule, RoundingFloor
 from specgrad.gaps.pointwise import BroadenedGap, ClippedGap, ExactGap, MaskedGap, TopNGap
 from specgrad.gaps.series import BalancedPowerIterationGap, PadeGap, PowerIterationGap, TaylorGap
 
@@ -9,6 +9,7 @@ __all__ = [
     "BroadenedGap",
     "ClippedGap",
     "ExactGap",
+    "FlooredGapRule",
     "GapRule",
     "MaskedGap",
     "PadeGap",

@@ -1,16 +1,17 @@
 """What a gap rule must offer, and the rounding floor that an antisymmetric rule may carry.
 
 Any frozen dataclass with ``matrix(values)`` and ``bound(values)`` is a gap rule. One whose pair matrix
-is antisymmetric may carry a field ``noise``, a `RoundingFloor` or None; the derivative applies it.
+is antisymmetric may carry a field ``noise``, a `RoundingFloor` or None; its ``matrix`` then takes a second
+argument, the width below which the floor makes a pair count as a tie.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import as_column, as_row, eps, namespace
+from specgrad._array import as_row, eps, namespace, squared_magnitude
 from specgrad._typing import Array
 
-__all__ = ["GapRule", "RoundingFloor"]
+__all__ = ["FlooredGapRule", "GapRule", "RoundingFloor", "no_ties"]
 
 
 class GapRule(Protocol):
@@ -32,6 +33,15 @@ class GapRule(Protocol):
 
     def bound(self, values: Array) -> Array:
         """An upper bound, shape (...), on the magnitude of the entries of ``matrix(values)``."""
+
+
+class FlooredGapRule(GapRule, Protocol):
+    """What an antisymmetric gap rule offers that can carry a rounding floor."""
+
+    noise: "RoundingFloor | None"
+
+    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+        """The pair matrix, with 0 for pairs whose gap is at most `tie_width`, (..., n, n)."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +73,27 @@ class RoundingFloor:
     reach: float = 0.05
     eps: float | None = None
 
-    def level(self, vectors_cotangent: Array) -> Array:
-        """The level of rounding in ``Y``, shape (..., n, n), from ``gV`` of the same shape."""
-        xp = namespace(vectors_cotangent)
-        size = vectors_cotangent.shape[-2]
-        magnitude = xp.abs(vectors_cotangent)
-        largest = xp.max(magnitude, axis=(-2, -1), keepdims=True)
-        largest = xp.where(largest > 0, largest, 1.0)
-        relative = magnitude / largest  # the square of a large or small cotangent leaves the exponent range
-        precision = eps(magnitude) if self.eps is None else self.eps
-        norms = xp.sqrt(xp.sum(relative * relative, axis=-2)) * (
-            largest[..., 0] * (self.factor * precision * size**0.5)
-        )
-        return as_row(norms) + as_column(norms)
+    def tie_width(self, values: Array, signal: Array, vectors_cotangent: Array) -> Array:
+        """The gap up to which each pair counts as a tie, shape (..., n, n): 0 where it is no rounding.
+
+        Parameters
+        ----------
+        values : array, shape (..., n)
+            Eigenvalues.
+        signal, vectors_cotangent : array, shape (..., n, n)
+            ``Y``, and ``gV`` from which it was computed.
+        """
+        xp = namespace(values)
+        squares = squared_magnitude(vectors_cotangent)
+        unit = self.factor * (eps(values) if self.eps is None else self.eps) * values.shape[-1] ** 0.5
+        level = unit * xp.sqrt(xp.sum(squares, axis=-2, keepdims=True))
+        reach = self.reach * xp.max(xp.abs(values), axis=-1, keepdims=True)
+        return xp.where(xp.abs(signal) <= level + level.mT, as_row(reach), 0.0)
+
+
+def no_ties(pairs: Array, gaps: Array, tie_width: Array | None) -> Array:
+    """The pair matrix with 0 for pairs whose gap is at most the width."""
+    if tie_width is None:
+        return pairs
+    xp = namespace(gaps)
+    return xp.where(xp.abs(gaps) > tie_width, pairs, 0.0)

@@ -11,9 +11,10 @@ from specgrad._array import (
     namespace,
     off_diagonal,
     reciprocal,
+    smallest_normal,
 )
 from specgrad._typing import Array
-from specgrad.gaps._rule import RoundingFloor
+from specgrad.gaps._rule import RoundingFloor, no_ties
 
 __all__ = ["BroadenedGap", "ClippedGap", "ExactGap", "MaskedGap", "TopNGap"]
 
@@ -43,8 +44,9 @@ class ExactGap:
 
     noise: RoundingFloor | None = None
 
-    def matrix(self, values: Array) -> Array:
-        return reciprocal(differences(values), where=off_diagonal(values))
+    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+        gaps = differences(values)
+        return no_ties(reciprocal(gaps, where=off_diagonal(values)), gaps, tie_width)
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)
@@ -79,16 +81,23 @@ class MaskedGap:
     tolerance: float | None = None
     noise: RoundingFloor | None = RoundingFloor()
 
-    def matrix(self, values: Array) -> Array:
+    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+        xp = namespace(values)
         gaps = differences(values)
-        return reciprocal(gaps, where=namespace(values).abs(gaps) > as_row(self._smallest_gap(values)))
+        width = as_row(self._smallest_gap(values))
+        width = width if tie_width is None else xp.maximum(width, tie_width)
+        return reciprocal(gaps, where=xp.abs(gaps) > width)
 
     def bound(self, values: Array) -> Array:
         return 1.0 / self._smallest_gap(values)[..., 0]
 
     def _smallest_gap(self, values: Array) -> Array:
         tolerance = eps(values) ** 0.75 if self.tolerance is None else self.tolerance
-        return tolerance * magnitude_scale(values)
+        xp = namespace(values)
+        if values.shape[-1] == 0:
+            return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=values.device)
+        # A gap whose reciprocal would leave the exponent range counts as a tie too.
+        return tolerance * xp.max(xp.abs(values), axis=-1, keepdims=True) + smallest_normal(values)
 
 
 @dataclass(frozen=True)
@@ -118,10 +127,11 @@ class BroadenedGap:
     width: float | None = None
     noise: RoundingFloor | None = None
 
-    def matrix(self, values: Array) -> Array:
+    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         scale = magnitude_scale(values)
         gaps = differences(values / scale)
-        return gaps / (gaps * gaps + self._relative_width(values) ** 2) / as_row(scale)
+        pairs = gaps / (gaps * gaps + self._relative_width(values) ** 2) / as_row(scale)
+        return no_ties(pairs, differences(values), tie_width)
 
     def bound(self, values: Array) -> Array:
         return 0.5 / (self._relative_width(values) * magnitude_scale(values)[..., 0])
@@ -152,17 +162,15 @@ class ClippedGap:
     limit: float = 1e10
     noise: RoundingFloor | None = None
 
-    def matrix(self, values: Array) -> Array:
+    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)
         gaps = differences(values)
         within = xp.abs(gaps) > 1.0 / self.limit
         clipped = self.limit * (xp.astype(gaps > 0, gaps.dtype) - xp.astype(gaps < 0, gaps.dtype))
-        return xp.where(within, reciprocal(gaps, where=within), clipped)
+        return no_ties(xp.where(within, reciprocal(gaps, where=within), clipped), gaps, tie_width)
 
     def bound(self, values: Array) -> Array:
-        return namespace(values).full(
-            values.shape[:-1], self.limit, dtype=values.dtype, device=values.device
-        )
+        return namespace(values).full(values.shape[:-1], self.limit, dtype=values.dtype, device=values.device)
 
 
 @dataclass(frozen=True)
@@ -186,12 +194,13 @@ class TopNGap:
     count: int
     noise: RoundingFloor | None = None
 
-    def matrix(self, values: Array) -> Array:
+    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)
         by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
         leads = xp.argsort(by_magnitude, axis=-1) < self.count
         pairs = (as_row(leads) | as_column(leads)) & off_diagonal(values)
-        return reciprocal(differences(values), where=pairs)
+        gaps = differences(values)
+        return no_ties(reciprocal(gaps, where=pairs), gaps, tie_width)
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)

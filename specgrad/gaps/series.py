@@ -22,7 +22,7 @@ from specgrad._array import (
     smallest_normal,
 )
 from specgrad._typing import Array
-from specgrad.gaps._rule import RoundingFloor
+from specgrad.gaps._rule import RoundingFloor, no_ties
 
 __all__ = ["BalancedPowerIterationGap", "PadeGap", "PowerIterationGap", "TaylorGap"]
 
@@ -95,10 +95,11 @@ class BalancedPowerIterationGap:
     def __post_init__(self) -> None:
         _require_steps(self.steps)
 
-    def matrix(self, values: Array) -> Array:
+    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         weight, t = _antisymmetric_pairs(values)
         fewer = geometric_sum(t, self.steps - 1)
-        return weight * (fewer + 0.5 * (1.0 - t * fewer))
+        pairs = weight * (fewer + 0.5 * (1.0 - t * fewer))
+        return no_ties(pairs, differences(values), tie_width)
 
     def bound(self, values: Array) -> Array:
         return self.steps * _largest_reciprocal(values)
@@ -126,9 +127,9 @@ class TaylorGap:
     def __post_init__(self) -> None:
         _require_steps(self.degree + 1)
 
-    def matrix(self, values: Array) -> Array:
+    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         weight, t = _antisymmetric_pairs(values)
-        return weight * geometric_sum(t, self.degree + 1)
+        return no_ties(weight * geometric_sum(t, self.degree + 1), differences(values), tie_width)
 
     def bound(self, values: Array) -> Array:
         return (self.degree + 1) * _largest_reciprocal(values)
@@ -165,13 +166,13 @@ class PadeGap:
     resolution: float | None = None
     noise: RoundingFloor | None = None
 
-    def matrix(self, values: Array) -> Array:
+    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         weight, t = _antisymmetric_pairs(values)
         half_q = 0.5 * (1.0 - t)
         numerator = geometric_sum(1.0 - half_q, 50)
         denominator = 2.0 - numerator - 2.0 * half_q**50
         ratio = namespace(values).maximum(denominator / numerator, self._floor(values) + 0.0 * t)
-        return weight / ratio
+        return no_ties(weight / ratio, differences(values), tie_width)
 
     def bound(self, values: Array) -> Array:
         return _largest_reciprocal(values) / self._floor(values)

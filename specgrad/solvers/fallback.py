@@ -40,9 +40,7 @@ class Fallback:
         xp = namespace(a)
         try:
             values, vectors = self.first.solve(a)
-            failed = ~(
-                xp.all(xp.isfinite(values), axis=-1) & xp.all(xp.isfinite(vectors), axis=(-2, -1))
-            )
+            failed = ~(xp.all(xp.isfinite(values), axis=-1) & xp.all(xp.isfinite(vectors), axis=(-2, -1)))
             if known(xp.any(failed)) is False:
                 return values, vectors
             remaining = xp.where(failed[..., None, None], a, identity(a))
