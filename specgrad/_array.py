@@ -105,10 +105,12 @@ def smallest_normal(x: Array) -> float:
 
 def known(flag: Array) -> bool | None:
     """The truth of a boolean array of one element, or None where it cannot be looked at."""
-    if not is_readable(flag):
+    # NumPy reduces to scalars, which are no arrays.
+    array = flag if hasattr(flag, "__dlpack_device__") else namespace(flag).asarray(flag)
+    if not is_readable(array):
         return None
     try:
-        return bool(flag)
+        return bool(array)
     except Exception:  # some tracers refuse only now
         return None
 
