@@ -1,6 +1,7 @@
 """Stable, and where possible exact, gradients through symmetric and Hermitian eigendecompositions."""
 
 from specgrad.decompositions import eigh, eigvalsh
+from specgrad.functions import Exp, FromDerivative, InverseSqrt, Log, Power, Sqrt
 from specgrad.gaps import (
     BalancedPowerIterationGap,
     BroadenedGap,
@@ -14,6 +15,16 @@ from specgrad.gaps import (
     TopNGap,
 )
 from specgrad.gauge import GaugeError, GaugeWarning, ProjectGauge, RaiseGauge, WarnGauge
+from specgrad.gradients import DaleckiiKrein, ThroughEigenvectors
+from specgrad.matrix_functions import (
+    expm,
+    inv_sqrtm,
+    logm,
+    matrix_function,
+    powm,
+    spectral_projector,
+    sqrtm,
+)
 from specgrad.planning import required_steps
 from specgrad.results import EighResult, TruncatedEighResult
 from specgrad.solvers import ConvergenceError, DenseEigh, DenseSVD, Fallback, PowerIteration
@@ -30,31 +41,46 @@ __all__ = [
     "BroadenedGap",
     "ClippedGap",
     "ConvergenceError",
+    "DaleckiiKrein",
     "DenseEigh",
     "DenseSVD",
     "EigenvalueFloor",
     "EighResult",
     "EnergyRatio",
     "ExactGap",
+    "Exp",
     "Fallback",
+    "FromDerivative",
     "GaugeError",
     "GaugeWarning",
+    "InverseSqrt",
+    "Log",
     "MaskedGap",
     "MaxRank",
     "PadeGap",
+    "Power",
     "PowerIteration",
     "PowerIterationGap",
     "ProjectGauge",
     "RaiseGauge",
     "RayleighMismatch",
     "RoundingFloor",
+    "Sqrt",
     "TaylorGap",
+    "ThroughEigenvectors",
     "TopNGap",
     "TruncatedEighResult",
     "WarnGauge",
     "eigh",
     "eigvalsh",
+    "expm",
+    "inv_sqrtm",
     "jvp",
+    "logm",
+    "matrix_function",
+    "powm",
     "required_steps",
+    "spectral_projector",
+    "sqrtm",
     "vjp",
 ]

@@ -14,6 +14,7 @@ __all__ = [
     "as_column",
     "as_row",
     "column_products",
+    "device",
     "differences",
     "eps",
     "hermitian_part",
@@ -159,6 +160,11 @@ def hermitian_part(a: Array) -> Array:
     return half + adjoint(half)
 
 
+def device(x: Array) -> Any:
+    """Where an array is; None, which is left to the library, for a traced array that does not say."""
+    return getattr(x, "device", None)
+
+
 def as_row(values: Array) -> Array:
     """``values[j]`` at ``[..., i, j]``, to broadcast."""
     return values[..., None, :]
@@ -176,13 +182,13 @@ def differences(values: Array) -> Array:
 
 def identity(like: Array) -> Array:
     """The n x n identity in the precision and on the device of `like`, whose last axis has length n."""
-    return namespace(like).eye(like.shape[-1], dtype=like.dtype, device=like.device)
+    return namespace(like).eye(like.shape[-1], dtype=like.dtype, device=device(like))
 
 
 def off_diagonal(like: Array) -> Array:
     """The n x n mask that is False on the diagonal; n is the length of the last axis of `like`."""
     xp = namespace(like)
-    position = xp.arange(like.shape[-1], device=like.device)
+    position = xp.arange(like.shape[-1], device=device(like))
     return as_row(position) != as_column(position)
 
 
@@ -194,7 +200,7 @@ def magnitude_scale(values: Array) -> Array:
     """
     xp = namespace(values)
     if values.shape[-1] == 0:
-        return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=values.device)
+        return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=device(values))
     largest = xp.max(xp.abs(values), axis=-1, keepdims=True)
     return xp.where(largest > smallest_normal(values) / eps(values), largest, 1.0)
 

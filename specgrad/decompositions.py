@@ -7,9 +7,9 @@ from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gauge import GaugePolicy, WarnGauge
 from specgrad.primitives import Eigh
 from specgrad.results import EighResult, TruncatedEighResult
-from specgrad.solvers import DenseEigh, Guarded, HermitianPart, Solver, has_own_derivative
+from specgrad.solvers import DenseEigh, Solver, has_own_derivative, prepare
 from specgrad.truncation import Truncation
-from specgrad.validation import computing_precision, is_exactly_hermitian, require_matrices
+from specgrad.validation import require_matrices, to_computing_precision
 
 __all__ = ["eigh", "eigvalsh"]
 
@@ -92,10 +92,10 @@ def eigh(
            [0.5, 0.5]])
     """
     require_matrices(a, "a")
-    precision, a = eps(a), computing_precision(a)
+    precision, a = eps(a), to_computing_precision(a)
     if gap is None and not has_own_derivative(solver):
         gap = _DEFAULT_GAP
-    solver = _for_input(solver, binding.view(a) if check_finite else None, precision)
+    solver = prepare(solver, binding.view(a) if check_finite else None, precision)
     outputs = binding.apply(Eigh(solver=solver, gap=gap, truncation=truncation, gauge=gauge), a)
     return EighResult(*outputs) if truncation is None else TruncatedEighResult(*outputs[:3])
 
@@ -130,12 +130,3 @@ def eigvalsh(binding: Binding, a: Array, *, solver: Solver = DenseEigh(), check_
     array([1., 3.])
     """
     return eigh.bound(binding)(a, solver=solver, check_finite=check_finite).eigenvalues
-
-
-def _for_input(solver: Solver, view: Array | None, precision: float) -> Solver:
-    """The solver, wrapped in what the input needs: nothing if it was seen to be finite and Hermitian."""
-    if has_own_derivative(solver):  # it computes its forward pass again and sees to its input itself
-        return solver
-    if view is None:
-        return Guarded(HermitianPart(solver))
-    return solver if is_exactly_hermitian(view, "a", precision) else HermitianPart(solver)

@@ -10,13 +10,13 @@ Any frozen dataclass with a method ``keep(a, values, vectors)`` is a truncation.
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import adjoint, column_products, eps, magnitude_scale, namespace, real_part
+from specgrad._array import adjoint, column_products, device, eps, magnitude_scale, namespace, real_part
 from specgrad._typing import Array
 
 __all__ = [
     "Both",
-    "Either",
     "EigenvalueFloor",
+    "Either",
     "EnergyRatio",
     "MaxRank",
     "RayleighMismatch",
@@ -89,7 +89,7 @@ class MaxRank(_Combines):
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
-        position = xp.arange(values.shape[-1], device=values.device)
+        position = xp.arange(values.shape[-1], device=device(values))
         return xp.broadcast_to(position < self.rank, values.shape)
 
 
@@ -216,6 +216,6 @@ class Either(_Combines):
 def leading_run(marks: Array) -> Array:
     """The leading run of True in `marks`, at least one long: a mask of the same shape (..., n)."""
     xp = namespace(marks)
-    position = xp.arange(marks.shape[-1], device=marks.device)
+    position = xp.arange(marks.shape[-1], device=device(marks))
     breaks = xp.astype(~(marks | (position == 0)), xp.int32)
     return xp.cumulative_sum(breaks, axis=-1) == 0

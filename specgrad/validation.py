@@ -1,9 +1,10 @@
 """Checks of arguments, with errors that say what was given, what is needed and what to do."""
 
-from specgrad._array import adjoint, is_array, is_complex, is_floating, is_half, namespace
+from specgrad._array import adjoint, device, eps, is_array, is_complex, is_floating, is_half, namespace
 from specgrad._typing import Array
+from specgrad.functions import Domain
 
-__all__ = ["computing_precision", "is_exactly_hermitian", "require_matrices"]
+__all__ = ["is_exactly_hermitian", "require_domain", "require_matrices", "to_computing_precision"]
 
 
 def require_matrices(a: Array, name: str) -> None:
@@ -25,7 +26,7 @@ def require_matrices(a: Array, name: str) -> None:
         )
 
 
-def computing_precision(a: Array) -> Array:
+def to_computing_precision(a: Array) -> Array:
     """`a` in the precision to compute in: float32 for the half precisions, else its own."""
     if not is_half(a):
         return a
@@ -60,6 +61,33 @@ def is_exactly_hermitian(a: Array, name: str, precision: float) -> bool:
         f"transpose by {float(asymmetry[index]):.1e}, with entries up to {float(scale[index]):.1e}. "
         f"If its Hermitian part is meant, pass ({name} + {name}^H)/2; check_finite=False takes the "
         "Hermitian part without looking."
+    )
+
+
+def require_domain(values: Array, rank: Array | None, function: object, domain: Domain) -> None:
+    """Raise if an eigenvalue that is kept lies outside the domain; both arrays must be readable."""
+    xp = namespace(values)
+    if values.size == 0:
+        return
+    magnitude = xp.max(xp.abs(values), axis=-1, keepdims=True)
+    rounding = values.shape[-1] * eps(values) * magnitude
+    outside = values < -rounding if domain.includes_zero else values <= rounding
+    if rank is not None:
+        outside = outside & (
+            xp.arange(values.shape[-1], dtype=rank.dtype, device=device(rank)) < rank[..., None]
+        )
+    if not bool(xp.any(outside)):
+        return
+    index = _first_index(xp.any(outside, axis=-1))
+    smallest = float(xp.min(xp.where(outside, values, xp.inf)[index]))
+    largest = float(magnitude[index][0])
+    needed_shift = 2 * float(rounding[index][0]) - min(smallest, 0.0)
+    needed = "no negative" if domain.includes_zero else "positive"
+    raise ValueError(
+        f"{function} needs {needed} eigenvalues, and the matrix at batch index {index} has one of "
+        f"{smallest:.1e}, with magnitudes up to {largest:.1e}: there the function or its derivative is "
+        f"infinite or undefined. Add at least {needed_shift:.1e} to the diagonal, or drop such "
+        "eigenvalues with truncation=EigenvalueFloor()."
     )
 
 

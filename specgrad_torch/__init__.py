@@ -3,7 +3,24 @@
 import specgrad
 from specgrad_torch._bind import TORCH
 
-__all__ = ["eigh", "eigvalsh"]
+__all__ = [
+    "eigh",
+    "eigvalsh",
+    "expm",
+    "inv_sqrtm",
+    "logm",
+    "matrix_function",
+    "powm",
+    "spectral_projector",
+    "sqrtm",
+]
 
 eigh = specgrad.eigh.bound(TORCH)
 eigvalsh = specgrad.eigvalsh.bound(TORCH)
+expm = specgrad.expm.bound(TORCH)
+inv_sqrtm = specgrad.inv_sqrtm.bound(TORCH)
+logm = specgrad.logm.bound(TORCH)
+matrix_function = specgrad.matrix_function.bound(TORCH)
+powm = specgrad.powm.bound(TORCH)
+spectral_projector = specgrad.spectral_projector.bound(TORCH)
+sqrtm = specgrad.sqrtm.bound(TORCH)

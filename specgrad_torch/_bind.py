@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from specgrad._array import namespace
-from specgrad.bind import Primitive
+from specgrad.bind import Evaluate, Primitive
 
 __all__ = ["TorchBinding"]
 
@@ -55,7 +55,7 @@ class TorchBinding:
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
-# Dynamo warns when it meets the look-up of a namespace; a type that has been looked up is not looked up again.
+# Dynamo warns when it meets the look-up of a namespace; what has been looked up is not looked up again.
 namespace(torch.empty(0))
 namespace(torch.nn.Parameter(torch.empty(0)))
 
@@ -115,9 +115,20 @@ def _by_operations(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
     steps = tuple(array - start for array, start in zip(arrays, fixed, strict=True))
     outputs = tuple(output.detach() for output in primitive.forward(*fixed))
     half_way = tuple(start + 0.5 * step for start, step in zip(fixed, steps, strict=True))
-    tangents = primitive.jvp(TORCH, fixed, outputs, steps)
-    middle = _moved(outputs, tangents, 0.5)
-    return _moved(outputs, primitive.jvp(TORCH, half_way, middle, steps), 1.0)
+    middle = _moved(outputs, primitive.jvp(Evaluate(), fixed, outputs, steps), 0.5)
+    return _moved(outputs, primitive.jvp(_FirstOrder(), half_way, middle, steps), 1.0)
+
+
+class _FirstOrder(Evaluate):
+    """Applies a derivative that is a primitive, linear in its last array, to first order in the others."""
+
+    def apply(self, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
+        *given, direction = arrays
+        fixed = tuple(array.detach() for array in given)
+        steps = tuple(array - start for array, start in zip(given, fixed, strict=True))
+        outputs = primitive.forward(*fixed, direction)
+        along = (*steps, torch.zeros_like(direction))
+        return _moved(outputs, primitive.jvp(Evaluate(), (*fixed, direction), outputs, along), 1.0)
 
 
 def _is_nested_forward_mode() -> bool:

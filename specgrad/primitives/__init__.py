@@ -1,5 +1,6 @@
 """Primitives: a forward pass and its derivatives as one frozen value each."""
 
 from specgrad.primitives.eigh import Eigh
+from specgrad.primitives.matrix_function import ApplyFunction, Frechet
 
-__all__ = ["Eigh"]
+__all__ = ["ApplyFunction", "Eigh", "Frechet"]

@@ -6,7 +6,7 @@ also has ``vjp`` and ``jvp`` (see `power_iteration`) brings its own derivative.
 
 from specgrad.solvers._protocol import ConvergenceError, DifferentiatedSolver, Solver, has_own_derivative
 from specgrad.solvers.dense import DenseEigh, DenseSVD
-from specgrad.solvers.fallback import Fallback, Guarded, HermitianPart, decompose
+from specgrad.solvers.fallback import Fallback, Guarded, HermitianPart, decompose, prepare
 from specgrad.solvers.power_iteration import PowerIteration
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "Solver",
     "decompose",
     "has_own_derivative",
+    "prepare",
 ]

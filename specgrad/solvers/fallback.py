@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from specgrad._array import hermitian_part, identity, known, namespace
 from specgrad._typing import Array
-from specgrad.solvers._protocol import ConvergenceError, Solver
+from specgrad.solvers._protocol import ConvergenceError, Solver, has_own_derivative
+from specgrad.validation import is_exactly_hermitian
 
-__all__ = ["Fallback", "Guarded", "HermitianPart", "decompose"]
+__all__ = ["Fallback", "Guarded", "HermitianPart", "decompose", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,24 @@ class HermitianPart:
 
     def solve(self, a: Array) -> tuple[Array, Array]:
         return self.solver.solve(hermitian_part(a))
+
+
+def prepare(solver: Solver, view: Array | None, precision: float) -> Solver:
+    """The solver, wrapped in what its input needs: nothing if it is seen to be finite and Hermitian.
+
+    Parameters
+    ----------
+    solver : Solver
+    view : array or None
+        The input, if its values may be looked at.
+    precision : float
+        Relative rounding of its entries.
+    """
+    if has_own_derivative(solver):  # it computes its forward pass again and sees to its input itself
+        return solver
+    if view is None:
+        return Guarded(HermitianPart(solver))
+    return solver if is_exactly_hermitian(view, "a", precision) else HermitianPart(solver)
 
 
 def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from functools import lru_cache
 
-from specgrad._array import hermitian_part, namespace, take_columns
+from specgrad._array import device, hermitian_part, namespace, take_columns
 from specgrad._typing import Array
 from specgrad.derivatives import power_iteration
 
@@ -61,7 +61,7 @@ class PowerIteration:
     def _starts(self, a: Array) -> Array:
         xp = namespace(a)
         numbers = _standard_normal(self.seed, a.shape[-1])
-        starts = xp.asarray(numbers, dtype=a.dtype, device=a.device)
+        starts = xp.asarray(numbers, dtype=a.dtype, device=device(a))
         return xp.reshape(starts, a.shape[-2:])
 
 

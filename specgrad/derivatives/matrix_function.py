@@ -1,0 +1,78 @@
+r"""The first and second derivative of a matrix function ``f(A) = V diag(f(l)) V^H``.
+
+First (the Frechet derivative), linear and self-adjoint in ``E``, so vjp and jvp are one formula:
+
+    ``L(A, E) = V ( F * (V^H E V) ) V^H``,   ``F_ij = f[l_i, l_j]``
+
+Second, with ``E`` and ``H`` in the eigenbasis, ``E~ = V^H E V``:
+
+    ``D2 f(A)[E, H] = V Q V^H``,   ``Q_ij = sum_k f[l_i, l_k, l_j] (E~_ik H~_kj + H~_ik E~_kj)``
+
+Neither has a gap in a denominator, so both are exact at ties. The sum is taken a slice of ``k`` at a
+time, in memory n^2. Under a truncation ``f`` is 0 on the dropped eigenvalues, and divided differences
+across the cut contain ``1/(l_kept - l_dropped)``, for which the gap rule of the cut stands.
+
+Assumptions: `A` and ``E`` Hermitian; only the Hermitian part of a cotangent counts.
+
+Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), theorem 3.11, for the first; the second
+follows from applying it to the block matrix [[A, E], [0, A]].
+"""
+
+from specgrad._array import adjoint, as_column, as_row, hermitian_part, namespace
+from specgrad._typing import Array
+from specgrad.divided_differences import second_from_first
+from specgrad.functions import MatrixFunction
+from specgrad.gradients import DaleckiiKrein, stand_in
+
+__all__ = ["frechet", "second_derivative"]
+
+
+def frechet(vectors: Array, pairs: Array, direction: Array) -> Array:
+    """``L(A, E)``, Hermitian, from ``V``, ``F`` and ``E``, whose Hermitian part counts."""
+    inner = adjoint(vectors) @ hermitian_part(direction) @ vectors
+    return vectors @ (pairs * inner) @ adjoint(vectors)
+
+
+def second_derivative(
+    function: MatrixFunction,
+    rule: DaleckiiKrein,
+    values: Array,
+    vectors: Array,
+    kept: Array | None,
+    first: Array,
+    second: Array,
+) -> Array:
+    """``D2 f(A)[E, H]``, Hermitian, bilinear and symmetric in the directions ``E`` and ``H``."""
+    e = adjoint(vectors) @ hermitian_part(first) @ vectors
+    h = adjoint(vectors) @ hermitian_part(second) @ vectors
+    total = namespace(values).zeros_like(e)
+    for k in range(values.shape[-1]):
+        weights = _slice(function, rule, values, kept, k)
+        products = as_column(e[..., :, k]) * as_row(h[..., k, :])
+        total = total + weights * (products + as_column(h[..., :, k]) * as_row(e[..., k, :]))
+    return vectors @ total @ adjoint(vectors)
+
+
+def _slice(function: MatrixFunction, rule: DaleckiiKrein, values: Array, kept: Array | None, k: int) -> Array:
+    """``f[l_i, l_k, l_j]`` at ``[..., i, j]``."""
+    if kept is None:
+        return _second_difference(function, as_column(values), values[..., k, None, None], as_row(values))
+    # Where the three are not on one side of the cut, two that are on different sides carry the quotient.
+    xp = namespace(values)
+    safe = stand_in(values, kept)
+    inside = _second_difference(function, as_column(safe), safe[..., k, None, None], as_row(safe))
+    pairs = rule.pair_matrix(function, values, kept)
+    inverse = rule.cut.matrix(values)  # 1/(l_j - l_i)
+    pairs_ik, pairs_kj = as_column(pairs[..., :, k]), as_row(pairs[..., k, :])
+    i_against_j = inverse * (pairs_kj - pairs_ik)
+    i_against_k = as_column(inverse[..., :, k]) * (pairs_kj - pairs)
+    row, column, middle = as_column(kept), as_row(kept), kept[..., k, None, None]
+    one_side = xp.where(row & middle, inside, 0.0)
+    return xp.where(row != column, i_against_j, xp.where(row != middle, i_against_k, one_side))
+
+
+def _second_difference(function: MatrixFunction, x: Array, y: Array, z: Array) -> Array:
+    if hasattr(function, "second_divided_difference"):
+        own: Array = function.second_divided_difference(x, y, z)
+        return own
+    return second_from_first(function, x, y, z)

@@ -1,0 +1,235 @@
+r"""Functions of a Hermitian matrix, ``f(A) = V diag(f(l)) V^H``, as frozen values.
+
+The derivative of ``f(A)`` needs divided differences of ``f`` in place of ``1/gap``:
+
+    ``f[a, b] = (f(a) - f(b))/(a - b)``, and ``f'(a)`` at a tie;
+    ``f[a, b, c] = (f[a, b] - f[b, c])/(a - c)`` for the second derivative.
+
+Taken literally they cancel. Each function here has them in a form that does not.
+
+Any frozen dataclass with ``__call__(values)`` and ``divided_difference(x, y)`` is a matrix function; one
+with ``second_divided_difference(x, y, z)`` has second derivatives exact at ties too, and one with a
+``domain`` gets its eigenvalues checked. `FromDerivative` builds one from ``f`` and ``f'``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from specgrad._array import namespace
+from specgrad._typing import Array
+from specgrad.divided_differences import NEAR, mean_on_interval, second_from_first_or_mean
+
+__all__ = [
+    "Domain",
+    "Exp",
+    "FromDerivative",
+    "InverseSqrt",
+    "Log",
+    "MatrixFunction",
+    "One",
+    "Power",
+    "Sqrt",
+]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The eigenvalues that a function accepts: above 0, and 0 itself or not."""
+
+    includes_zero: bool
+
+
+class MatrixFunction(Protocol):
+    """What a matrix function must offer."""
+
+    def __call__(self, values: Array) -> Array:
+        """``f`` of each entry."""
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        """``f[x, y]``, symmetric, elementwise with broadcasting; ``f'(x)`` where they agree."""
+
+
+@dataclass(frozen=True)
+class Sqrt:
+    """The square root: ``f[a, b] = 1/(sqrt a + sqrt b)``."""
+
+    domain: ClassVar[Domain] = Domain(includes_zero=True)
+
+    def __call__(self, values: Array) -> Array:
+        return namespace(values).sqrt(values)
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        return 1.0 / (self(x) + self(y))
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        a, b, c = self(x), self(y), self(z)
+        return -1.0 / ((a + b) * (b + c) * (a + c))
+
+
+@dataclass(frozen=True)
+class InverseSqrt:
+    """The inverse square root: ``f[a, b] = -1/(sqrt a sqrt b (sqrt a + sqrt b))``."""
+
+    domain: ClassVar[Domain] = Domain(includes_zero=False)
+
+    def __call__(self, values: Array) -> Array:
+        return 1.0 / namespace(values).sqrt(values)
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        a, b = self(x), self(y)
+        return -(a * b) * (a * b) / (a + b)
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        a, b, c = self(x), self(y), self(z)
+        pairs = (a + b) * (b + c) * (a + c)
+        return (a * b * c) ** 2 * (a * b + b * c + a * c) / pairs
+
+
+@dataclass(frozen=True)
+class Power:
+    r"""The power ``l**exponent``.
+
+    With ``b`` the smaller of the two for exponents below 1, the larger from 1 up, and ``t = (a - b)/b``,
+    ``f[a, b] = b^(p-1) expm1(p log1p t)/t``; in the other order it cancels after all. Integer exponents
+    take a sum instead, ``a^(p-1) + a^(p-2) b + ... + b^(p-1)``, and accept negative eigenvalues.
+
+    Parameters
+    ----------
+    exponent : float
+    """
+
+    exponent: float
+
+    @property
+    def domain(self) -> Domain | None:
+        """All reals for positive integers; without 0 for negative exponents."""
+        if self._is_integer:
+            return None
+        return Domain(includes_zero=self.exponent > 0)
+
+    @property
+    def _is_integer(self) -> bool:
+        return float(self.exponent).is_integer()
+
+    def __call__(self, values: Array) -> Array:
+        return values**self.exponent
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        xp, p = namespace(x), self.exponent
+        if self._is_integer:
+            return _integer_power_difference(x, y, int(p))
+        smaller, larger = xp.minimum(x, y), xp.maximum(x, y)
+        base, other = (smaller, larger) if p < 1 else (larger, smaller)
+        positive = base > 0
+        safe = xp.where(positive, base, 1.0)
+        t = xp.where(positive, (other - base) / safe, 0.0)
+        zero = t == 0
+        ratio = xp.expm1(p * xp.log1p(xp.where(zero, 1.0, t))) / xp.where(zero, 1.0, t)
+        general = safe ** (p - 1) * xp.where(zero, p, ratio)
+        return xp.where(positive, general, larger ** (p - 1))  # f[a, 0]
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        p = self.exponent
+        return second_from_first_or_mean(
+            self, lambda u: p * (p - 1) * u ** (p - 2), x, y, z, relative_to_values=True
+        )
+
+
+@dataclass(frozen=True)
+class Log:
+    """The natural logarithm: ``f[a, b] = log1p(t)/(b t)``, ``b`` the smaller and ``t = (a - b)/b``."""
+
+    domain: ClassVar[Domain] = Domain(includes_zero=False)
+
+    def __call__(self, values: Array) -> Array:
+        return namespace(values).log(values)
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        xp = namespace(x)
+        base = xp.minimum(x, y)
+        t = (xp.maximum(x, y) - base) / base
+        zero = t == 0
+        return xp.where(zero, 1.0, xp.log1p(t) / xp.where(zero, 1.0, t)) / base
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        return second_from_first_or_mean(self, lambda u: -1.0 / (u * u), x, y, z, relative_to_values=True)
+
+
+@dataclass(frozen=True)
+class Exp:
+    """The exponential: ``f[a, b] = exp(b) expm1(a - b)/(a - b)``, ``b`` the larger."""
+
+    domain: ClassVar[None] = None
+
+    def __call__(self, values: Array) -> Array:
+        return namespace(values).exp(values)
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        xp = namespace(x)
+        larger = xp.maximum(x, y)
+        gap = xp.minimum(x, y) - larger
+        zero = gap == 0
+        return xp.exp(larger) * xp.where(zero, 1.0, xp.expm1(gap) / xp.where(zero, 1.0, gap))
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        return second_from_first_or_mean(self, namespace(x).exp, x, y, z, relative_to_values=False)
+
+
+@dataclass(frozen=True)
+class One:
+    """The constant 1: with a truncation it makes the projector on the kept eigenvectors."""
+
+    domain: ClassVar[None] = None
+
+    def __call__(self, values: Array) -> Array:
+        return namespace(values).ones_like(values)
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        return 0.0 * (x + y)
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        return 0.0 * (x + y + z)
+
+
+@dataclass(frozen=True)
+class FromDerivative:
+    """A matrix function from ``f`` and ``f'``, safe near ties.
+
+    Close eigenvalues use the mean of ``f'`` between them, others the difference quotient. Second
+    derivatives take differences of these and are good to about ``eps**(2/3)`` near ties.
+
+    Parameters
+    ----------
+    function, derivative : callable
+        Elementwise, array to array, written for any array library (or for the one you use).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import FromDerivative, matrix_function
+    >>> sine = FromDerivative(np.sin, np.cos)
+    >>> matrix_function(np.zeros((2, 2)), sine)
+    array([[0., 0.],
+           [0., 0.]])
+    """
+
+    function: Callable[[Array], Array]
+    derivative: Callable[[Array], Array]
+
+    def __call__(self, values: Array) -> Array:
+        return self.function(values)
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        xp = namespace(x)
+        close = xp.abs(x - y) <= NEAR * xp.maximum(xp.abs(x), xp.abs(y))
+        quotient = (self.function(x) - self.function(y)) / xp.where(close, 1.0, x - y)
+        return xp.where(close, mean_on_interval(self.derivative, x, y), quotient)
+
+
+def _integer_power_difference(x: Array, y: Array, p: int) -> Array:
+    """``(x^p - y^p)/(x - y)`` for an integer p, by summation."""
+    total = 0.0 * (x + y)
+    for k in range(abs(p)):
+        total = total + x**k * y ** (abs(p) - 1 - k)
+    return total if p >= 0 else -total / (x ** (-p) * y ** (-p))

@@ -1,0 +1,363 @@
+r"""Functions of Hermitian matrices with derivatives that are exact at every gap, ties included."""
+
+from specgrad._array import eps
+from specgrad._typing import Array
+from specgrad.bind import Binding, differentiable
+from specgrad.functions import Domain, Exp, InverseSqrt, Log, MatrixFunction, One, Power, Sqrt
+from specgrad.gradients import DaleckiiKrein, GradientRule
+from specgrad.primitives import ApplyFunction
+from specgrad.solvers import DenseEigh, Solver, prepare
+from specgrad.truncation import Truncation
+from specgrad.validation import require_domain, require_matrices, to_computing_precision
+
+__all__ = ["expm", "inv_sqrtm", "logm", "matrix_function", "powm", "spectral_projector", "sqrtm"]
+
+
+@differentiable
+def matrix_function(
+    binding: Binding,
+    a: Array,
+    function: MatrixFunction,
+    *,
+    solver: Solver = DenseEigh(),
+    gradient: GradientRule = DaleckiiKrein(),
+    truncation: Truncation | None = None,
+    check_finite: bool = True,
+) -> Array:
+    r"""Apply a scalar function to the eigenvalues of Hermitian matrices, ``f(A) = V diag(f(l)) V^H``.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Real symmetric or complex Hermitian; float16 and bfloat16 are computed in float32, which is
+        then the dtype of the result.
+    function : MatrixFunction
+        ``f`` with its divided differences, such as `Log`, or `FromDerivative` of a pair of callables.
+    solver : Solver, default DenseEigh()
+        Computes the decomposition.
+    gradient : GradientRule, default DaleckiiKrein()
+        The exact derivative; `ThroughEigenvectors` gives what composing from eigenvectors would.
+    truncation : Truncation, optional
+        Which eigenvalues to keep; ``f`` is 0 on the others.
+    check_finite : bool, default True
+        As in `eigh`.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+        Hermitian.
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `eigh`; and ValueError where eigenvalues that are kept lie outside the domain of `function`, in
+        host memory. Eigenvalues within ``n eps max|l|`` of 0 count as 0.
+
+    Notes
+    -----
+    First and second derivatives are exact at every gap, ties included; only the gap at a truncation's
+    cut can be small, and there the gap rule of `gradient` decides.
+
+    References
+    ----------
+    N. J. Higham, "Functions of Matrices" (SIAM, 2008), chapter 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import FromDerivative, matrix_function
+    >>> cosine = FromDerivative(np.cos, lambda l: -np.sin(l))
+    >>> matrix_function(np.zeros((2, 2)), cosine)
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    require_matrices(a, "a")
+    precision, a = eps(a), to_computing_precision(a)
+    solver = prepare(solver, binding.view(a) if check_finite else None, precision)
+    primitive = ApplyFunction(function=function, solver=solver, gradient=gradient, truncation=truncation)
+    outputs = binding.apply(primitive, a)
+    domain: Domain | None = getattr(function, "domain", None)
+    values = binding.view(outputs[-2])
+    if domain is not None and values is not None:
+        require_domain(values, None if truncation is None else binding.view(outputs[1]), function, domain)
+    return outputs[0]
+
+
+@differentiable
+def sqrtm(
+    binding: Binding,
+    a: Array,
+    *,
+    solver: Solver = DenseEigh(),
+    gradient: GradientRule = DaleckiiKrein(),
+    truncation: Truncation | None = None,
+    check_finite: bool = True,
+) -> Array:
+    r"""The principal square root of Hermitian positive semi-definite matrices.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian and positive semi-definite. On a null space the derivative is infinite: truncate it.
+    solver, gradient, truncation, check_finite
+        As in `matrix_function`.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `matrix_function`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import sqrtm
+    >>> sqrtm(np.diag([4.0, 9.0]))
+    array([[2., 0.],
+           [0., 3.]])
+    """
+    return matrix_function.bound(binding)(
+        a,
+        Sqrt(),
+        solver=solver,
+        gradient=gradient,
+        truncation=truncation,
+        check_finite=check_finite,
+    )
+
+
+@differentiable
+def inv_sqrtm(
+    binding: Binding,
+    a: Array,
+    *,
+    solver: Solver = DenseEigh(),
+    gradient: GradientRule = DaleckiiKrein(),
+    truncation: Truncation | None = None,
+    check_finite: bool = True,
+) -> Array:
+    r"""The inverse square root of Hermitian positive definite matrices: the heart of whitening.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian and positive definite, or truncated to where it is.
+    solver, gradient, truncation, check_finite
+        As in `matrix_function`.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `matrix_function`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import inv_sqrtm
+    >>> inv_sqrtm(np.diag([4.0, 0.25]))
+    array([[0.5, 0. ],
+           [0. , 2. ]])
+    """
+    return matrix_function.bound(binding)(
+        a,
+        InverseSqrt(),
+        solver=solver,
+        gradient=gradient,
+        truncation=truncation,
+        check_finite=check_finite,
+    )
+
+
+@differentiable
+def powm(
+    binding: Binding,
+    a: Array,
+    exponent: float,
+    *,
+    solver: Solver = DenseEigh(),
+    gradient: GradientRule = DaleckiiKrein(),
+    truncation: Truncation | None = None,
+    check_finite: bool = True,
+) -> Array:
+    r"""A real power of Hermitian matrices.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian; positive for exponents that are not integers.
+    exponent : float
+        Not differentiated.
+    solver, gradient, truncation, check_finite
+        As in `matrix_function`.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `matrix_function`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import powm
+    >>> powm(np.diag([4.0, 9.0]), 1.5)
+    array([[ 8.,  0.],
+           [ 0., 27.]])
+    """
+    return matrix_function.bound(binding)(
+        a,
+        Power(exponent),
+        solver=solver,
+        gradient=gradient,
+        truncation=truncation,
+        check_finite=check_finite,
+    )
+
+
+@differentiable
+def logm(
+    binding: Binding,
+    a: Array,
+    *,
+    solver: Solver = DenseEigh(),
+    gradient: GradientRule = DaleckiiKrein(),
+    truncation: Truncation | None = None,
+    check_finite: bool = True,
+) -> Array:
+    r"""The principal logarithm of Hermitian positive definite matrices.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian and positive definite, or truncated to where it is.
+    solver, gradient, truncation, check_finite
+        As in `matrix_function`.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `matrix_function`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import logm
+    >>> logm(np.eye(2))
+    array([[0., 0.],
+           [0., 0.]])
+    """
+    return matrix_function.bound(binding)(
+        a,
+        Log(),
+        solver=solver,
+        gradient=gradient,
+        truncation=truncation,
+        check_finite=check_finite,
+    )
+
+
+@differentiable
+def expm(
+    binding: Binding,
+    a: Array,
+    *,
+    solver: Solver = DenseEigh(),
+    gradient: GradientRule = DaleckiiKrein(),
+    truncation: Truncation | None = None,
+    check_finite: bool = True,
+) -> Array:
+    r"""The exponential of Hermitian matrices.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian.
+    solver, gradient, truncation, check_finite
+        As in `matrix_function`.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `matrix_function`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import expm
+    >>> expm(np.zeros((2, 2)))
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    return matrix_function.bound(binding)(
+        a,
+        Exp(),
+        solver=solver,
+        gradient=gradient,
+        truncation=truncation,
+        check_finite=check_finite,
+    )
+
+
+@differentiable
+def spectral_projector(
+    binding: Binding,
+    a: Array,
+    truncation: Truncation,
+    *,
+    solver: Solver = DenseEigh(),
+    gradient: GradientRule = DaleckiiKrein(),
+    check_finite: bool = True,
+) -> Array:
+    r"""The orthogonal projector on the eigenvectors that a truncation keeps.
+
+    Its derivative knows the gap at the cut alone: ``F = 1/(l_kept - l_dropped)`` across, 0 inside either
+    side, whatever happens among the kept or among the dropped eigenvalues.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian.
+    truncation : Truncation
+        Which eigenvalues to keep, largest magnitude first.
+    solver, gradient, check_finite
+        As in `matrix_function`.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `matrix_function`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import MaxRank, spectral_projector
+    >>> spectral_projector(np.diag([3.0, 1.0, 2.0]), MaxRank(2))
+    array([[1., 0., 0.],
+           [0., 0., 0.],
+           [0., 0., 1.]])
+    """
+    return matrix_function.bound(binding)(
+        a, One(), solver=solver, gradient=gradient, truncation=truncation, check_finite=check_finite
+    )

@@ -1,0 +1,137 @@
+"""A function of a Hermitian matrix as a primitive, and its Frechet derivative as another."""
+
+from dataclasses import dataclass
+
+from specgrad._array import adjoint, as_row, eps, namespace, take_columns
+from specgrad._typing import Array, Arrays
+from specgrad.bind import Binding
+from specgrad.derivatives import eigh
+from specgrad.derivatives.matrix_function import frechet, second_derivative
+from specgrad.functions import Domain, MatrixFunction
+from specgrad.gradients import DaleckiiKrein, GradientRule, stand_in
+from specgrad.solvers import Solver, decompose
+from specgrad.truncation import Truncation, leading_run
+
+__all__ = ["ApplyFunction", "Frechet"]
+
+
+@dataclass(frozen=True)
+class ApplyFunction:
+    """``A -> (f(A), l, V)``, or with a truncation ``A -> (f(A), rank, l, V)``, ``l`` by magnitude.
+
+    Parameters
+    ----------
+    function : MatrixFunction
+    solver : Solver
+    gradient : GradientRule
+    truncation : Truncation or None
+    """
+
+    function: MatrixFunction
+    solver: Solver
+    gradient: GradientRule
+    truncation: Truncation | None
+
+    def forward(self, a: Array) -> Arrays:
+        values, vectors = decompose(self.solver, a)
+        values = _without_rounding(self.function, values)
+        if self.truncation is None:
+            return (vectors * as_row(self.function(values))) @ adjoint(vectors), values, vectors
+        xp = namespace(values)
+        by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
+        values, vectors = take_columns(by_magnitude, values, vectors)
+        kept = leading_run(self.truncation.keep(a, values, vectors))
+        image = xp.where(kept, self.function(stand_in(values, kept)), 0.0)
+        rank = xp.sum(xp.astype(kept, xp.int32), axis=-1, dtype=xp.int32)
+        return (vectors * as_row(image)) @ adjoint(vectors), rank, values, vectors
+
+    def vjp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
+    ) -> tuple[Array | None, ...]:
+        (g_image, *_, g_values, g_vectors), (*_, values, vectors) = cotangents, outputs
+        total = None
+        if g_image is not None:
+            total = self._first_derivative(binding, arrays[0], outputs, g_image)
+        if (g_values is not None or g_vectors is not None) and values.size > 0:
+            through_outputs = eigh.vjp(values, vectors, g_values, g_vectors, self.gradient.gap)
+            total = through_outputs if total is None else total + through_outputs
+        return (total,)
+
+    def jvp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
+    ) -> tuple[Array | None, ...]:
+        *_, values, vectors = outputs
+        image = self._first_derivative(binding, arrays[0], outputs, tangents[0])
+        no_tangent = () if self.truncation is None else (None,)
+        return image, *no_tangent, *eigh.jvp(values, vectors, tangents[0], self.gradient.gap)
+
+    def _first_derivative(self, binding: Binding, a: Array, outputs: Arrays, direction: Array) -> Array:
+        if isinstance(self.gradient, DaleckiiKrein):
+            operation = Frechet(function=self.function, rule=self.gradient)
+            return binding.apply(operation, a, *outputs[1:], direction)[0]
+        *_, values, vectors = outputs
+        kept = None if self.truncation is None else _kept(outputs[1], values)
+        return frechet(vectors, self.gradient.pair_matrix(self.function, values, kept), direction)
+
+
+@dataclass(frozen=True)
+class Frechet:
+    """``(A, [rank,] l, V, E) -> L_f(A, E)``: linear and self-adjoint in ``E``.
+
+    A primitive of its own because differentiating the sandwich through ``(l, V)`` would be wrong at
+    ties. It is differentiated in ``A`` and ``E``; the decomposition only spares a second one.
+
+    Parameters
+    ----------
+    function : MatrixFunction
+    rule : DaleckiiKrein
+    """
+
+    function: MatrixFunction
+    rule: DaleckiiKrein
+
+    def forward(self, a: Array, *rest: Array) -> Arrays:
+        kept, values, vectors, direction = _unpack(rest)
+        return (frechet(vectors, self.rule.pair_matrix(self.function, values, kept), direction),)
+
+    def vjp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
+    ) -> tuple[Array | None, ...]:
+        (cotangent,) = cotangents
+        if cotangent is None:
+            return (None,) * len(arrays)
+        g_a = self._second(arrays, cotangent)
+        (g_direction,) = binding.apply(self, *arrays[:-1], cotangent)
+        return (g_a, *(None,) * (len(arrays) - 2), g_direction)
+
+    def jvp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
+    ) -> tuple[Array | None, ...]:
+        (along_direction,) = binding.apply(self, *arrays[:-1], tangents[-1])
+        return (self._second(arrays, tangents[0]) + along_direction,)
+
+    def _second(self, arrays: Arrays, direction: Array) -> Array:
+        kept, values, vectors, first = _unpack(arrays[1:])
+        return second_derivative(self.function, self.rule, values, vectors, kept, first, direction)
+
+
+def _unpack(rest: Arrays) -> tuple[Array | None, Array, Array, Array]:
+    """``([rank,] l, V, E)`` as the mask of what is kept, or None, and the other three."""
+    *rank, values, vectors, direction = rest
+    return (_kept(rank[0], values) if rank else None), values, vectors, direction
+
+
+def _kept(rank: Array, values: Array) -> Array:
+    position = namespace(rank).arange(values.shape[-1], dtype=rank.dtype, device=rank.device)
+    return position < rank[..., None]
+
+
+def _without_rounding(function: MatrixFunction, values: Array) -> Array:
+    """The eigenvalues, with 0 for those that are 0 to rounding, if the function's domain begins there."""
+    domain: Domain | None = getattr(function, "domain", None)
+    if domain is None or not domain.includes_zero or values.shape[-1] == 0:
+        return values
+    xp = namespace(values)
+    magnitude = xp.abs(values)
+    rounding = values.shape[-1] * eps(values) * xp.max(magnitude, axis=-1, keepdims=True)
+    return xp.where(magnitude <= rounding, 0.0, values)
