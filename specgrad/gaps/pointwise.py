@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from specgrad._array import (
     as_column,
     as_row,
+    device,
     differences,
     eps,
     magnitude_scale,
@@ -50,7 +51,7 @@ class ExactGap:
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)
-        return xp.full(values.shape[:-1], xp.inf, dtype=values.dtype, device=values.device)
+        return xp.full(values.shape[:-1], xp.inf, dtype=values.dtype, device=device(values))
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class MaskedGap:
         tolerance = eps(values) ** 0.75 if self.tolerance is None else self.tolerance
         xp = namespace(values)
         if values.shape[-1] == 0:
-            return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=values.device)
+            return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=device(values))
         # A gap whose reciprocal would leave the exponent range counts as a tie too.
         return tolerance * xp.max(xp.abs(values), axis=-1, keepdims=True) + smallest_normal(values)
 
@@ -170,7 +171,8 @@ class ClippedGap:
         return no_ties(xp.where(within, reciprocal(gaps, where=within), clipped), gaps, tie_width)
 
     def bound(self, values: Array) -> Array:
-        return namespace(values).full(values.shape[:-1], self.limit, dtype=values.dtype, device=values.device)
+        xp = namespace(values)
+        return xp.full(values.shape[:-1], self.limit, dtype=values.dtype, device=device(values))
 
 
 @dataclass(frozen=True)
@@ -205,5 +207,5 @@ class TopNGap:
     def bound(self, values: Array) -> Array:
         xp = namespace(values)
         if values.shape[-1] == 0:
-            return xp.zeros(values.shape[:-1], dtype=values.dtype, device=values.device)
+            return xp.zeros(values.shape[:-1], dtype=values.dtype, device=device(values))
         return xp.max(xp.abs(self.matrix(values)), axis=(-2, -1))

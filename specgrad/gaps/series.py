@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from specgrad._array import (
     as_column,
     as_row,
+    device,
     differences,
     eps,
     magnitude_scale,
@@ -201,7 +202,7 @@ def _pairs(values: Array) -> tuple[Array, Array, Array]:
     """
     xp = namespace(values)
     magnitude = xp.abs(values)
-    position = xp.arange(values.shape[-1], device=values.device)
+    position = xp.arange(values.shape[-1], device=device(values))
     later = (as_row(magnitude) == as_column(magnitude)) & (as_row(position) > as_column(position))
     leads = (as_row(magnitude) > as_column(magnitude)) | later
     inverse = _reciprocals(values)
@@ -221,7 +222,7 @@ def _reciprocals(values: Array) -> Array:
     precision = eps(values)
     negligible = xp.maximum(
         precision**2 * magnitude_scale(values),
-        xp.full((), smallest_normal(values) / precision, dtype=values.dtype, device=values.device),
+        xp.full((), smallest_normal(values) / precision, dtype=values.dtype, device=device(values)),
     )
     return reciprocal(values, where=xp.abs(values) > negligible)
 
@@ -230,7 +231,7 @@ def _largest_reciprocal(values: Array) -> Array:
     """The largest ``1/a`` over pairs, ``a`` the larger magnitude of each; shape (...)."""
     xp = namespace(values)
     if values.shape[-1] < 2:
-        return xp.zeros(values.shape[:-1], dtype=values.dtype, device=values.device)
+        return xp.zeros(values.shape[:-1], dtype=values.dtype, device=device(values))
     leads_some_pair = xp.argsort(xp.abs(values), axis=-1)[..., 1:]
     return xp.max(xp.take_along_axis(xp.abs(_reciprocals(values)), leads_some_pair, axis=-1), axis=-1)
 
