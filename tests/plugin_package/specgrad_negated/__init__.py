@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from array_api_compat import array_namespace
+
 from specgrad import DenseEigh
 
 
