@@ -3,7 +3,7 @@
 Shapes end in the matrix axes, ``(..., n, n)``; eigenvalues are ``(..., n)``.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from array_api_compat import array_namespace, is_lazy_array
 
@@ -24,7 +24,6 @@ __all__ = [
     "is_floating",
     "is_half",
     "is_readable",
-    "known",
     "magnitude_scale",
     "namespace",
     "off_diagonal",
@@ -37,7 +36,7 @@ __all__ = [
 
 _NAMESPACES: dict[type, Namespace] = {}
 _STAND_INS: dict[type, bool] = {}
-_PRECISIONS: dict[tuple[type, Any], "_Precision"] = {}
+_PRECISIONS: dict[str, "_Precision"] = {}
 _DLPACK_CPU = 1
 
 
@@ -80,9 +79,9 @@ class _Precision(NamedTuple):
 
 
 def _precision(x: Array) -> _Precision:
-    # Asked for many times in each derivative, and slow to find out; kept by type, as dtypes of different
+    # Asked for many times in each derivative, and slow to find out; kept by name, as dtypes of different
     # libraries do not like to be compared.
-    key = (type(x), x.dtype)
+    key = f"{type(x).__module__} {x.dtype}"
     if key not in _PRECISIONS:
         xp = namespace(x)
         is_complex = bool(xp.isdtype(x.dtype, "complex floating"))
@@ -102,18 +101,6 @@ def eps(x: Array) -> float:
 def smallest_normal(x: Array) -> float:
     """The smallest number with full precision, in the (real) precision of `x`."""
     return _precision(x).smallest_normal
-
-
-def known(flag: Array) -> bool | None:
-    """The truth of a boolean array of one element, or None where it cannot be looked at."""
-    # NumPy reduces to scalars, which are no arrays.
-    array = flag if hasattr(flag, "__dlpack_device__") else namespace(flag).asarray(flag)
-    if not is_readable(array):
-        return None
-    try:
-        return bool(array)
-    except Exception:  # some tracers refuse only now
-        return None
 
 
 def is_floating(x: Array) -> bool:

@@ -9,7 +9,7 @@ from specgrad.primitives import Eigh
 from specgrad.results import EighResult, TruncatedEighResult
 from specgrad.solvers import DenseEigh, Solver, has_own_derivative, prepare
 from specgrad.truncation import Truncation
-from specgrad.validation import require_matrices, to_computing_precision
+from specgrad.validation import require_matrices, require_method, to_computing_precision
 
 __all__ = ["eigh", "eigvalsh"]
 
@@ -92,10 +92,15 @@ def eigh(
            [0.5, 0.5]])
     """
     require_matrices(a, "a")
+    require_method(solver, "solve", "solver", "DenseEigh()")
+    if gap is not None:
+        require_method(gap, "matrix", "gap", "MaskedGap()")
+    if truncation is not None:
+        require_method(truncation, "keep", "truncation", "MaxRank(4)")
     precision, a = eps(a), to_computing_precision(a)
     if gap is None and not has_own_derivative(solver):
         gap = _DEFAULT_GAP
-    solver = prepare(solver, binding.view(a) if check_finite else None, precision)
+    solver = prepare(solver, binding.view(a), check_finite, precision)
     outputs = binding.apply(Eigh(solver=solver, gap=gap, truncation=truncation, gauge=gauge), a)
     return EighResult(*outputs) if truncation is None else TruncatedEighResult(*outputs[:3])
 

@@ -17,7 +17,6 @@ from specgrad._array import (
     differences,
     eps,
     is_complex,
-    known,
     namespace,
 )
 from specgrad._typing import Array
@@ -36,8 +35,8 @@ class GaugeError(ValueError):
 class GaugePolicy(Protocol):
     """What a gauge policy must offer."""
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array) -> Array:
-        """The cotangent ``gV`` (..., n, n) to go on with."""
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
+        """The cotangent ``gV`` (..., n, n) to go on with; `readable` says whether values can be looked at."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class WarnGauge:
 
     tolerance: float | None = None
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array) -> Array:
-        size = _excess(values, vectors, vectors_cotangent, self.tolerance)
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
+        size = _excess(values, vectors, vectors_cotangent, self.tolerance) if readable else None
         if size is not None:
             _warn_once(_explain(size), vectors_cotangent)
         return vectors_cotangent
@@ -74,8 +73,8 @@ class RaiseGauge:
 
     tolerance: float | None = None
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array) -> Array:
-        size = _excess(values, vectors, vectors_cotangent, self.tolerance)
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
+        size = _excess(values, vectors, vectors_cotangent, self.tolerance) if readable else None
         if size is not None:
             raise GaugeError(_explain(size))
         return vectors_cotangent
@@ -85,7 +84,7 @@ class RaiseGauge:
 class ProjectGauge:
     """Remove the offending part from the cotangent, and say nothing."""
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array) -> Array:
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
         offending = _offending_part(values, adjoint(vectors) @ vectors_cotangent)
         return vectors_cotangent - vectors @ offending
 
@@ -104,18 +103,18 @@ def _offending_part(values: Array, inner: Array) -> Array:
 
 
 def _excess(values: Array, vectors: Array, cotangent: Array, tolerance: float | None) -> float | None:
-    """The relative size of the offending part where it can be seen and is not rounding."""
+    """The relative size of the offending part where it is not rounding."""
     xp = namespace(values)
     if cotangent.size == 0:
         return None
     if not is_complex(cotangent):
         gaps = xp.diff(xp.sort(values, axis=-1), axis=-1)
-        if not known(xp.any(gaps <= _tie_width(values))):
+        if not bool(xp.any(gaps <= _tie_width(values))):
             return None  # a real loss without ties has nothing to offend: this is the common, cheap exit
     offending = xp.max(xp.abs(_offending_part(values, adjoint(vectors) @ cotangent)), axis=(-2, -1))
     largest = xp.max(xp.abs(cotangent), axis=(-2, -1)) * values.shape[-1] ** 0.5
     allowed = eps(values) ** 0.5 if tolerance is None else tolerance
-    if not known(xp.any(offending > allowed * largest)):
+    if not bool(xp.any(offending > allowed * largest)):
         return None
     return float(xp.max(xp.where(largest > 0, offending / xp.where(largest > 0, largest, 1.0), 0.0)))
 

@@ -8,7 +8,7 @@ from specgrad.gradients import DaleckiiKrein, GradientRule
 from specgrad.primitives import ApplyFunction
 from specgrad.solvers import DenseEigh, Solver, prepare
 from specgrad.truncation import Truncation
-from specgrad.validation import require_domain, require_matrices, to_computing_precision
+from specgrad.validation import require_domain, require_matrices, require_method, to_computing_precision
 
 __all__ = ["expm", "inv_sqrtm", "logm", "matrix_function", "powm", "spectral_projector", "sqrtm"]
 
@@ -72,8 +72,13 @@ def matrix_function(
            [0., 1.]])
     """
     require_matrices(a, "a")
+    require_method(function, "divided_difference", "function", "Log() or FromDerivative(f, derivative)")
+    require_method(solver, "solve", "solver", "DenseEigh()")
+    require_method(gradient, "pair_matrix", "gradient", "DaleckiiKrein()")
+    if truncation is not None:
+        require_method(truncation, "keep", "truncation", "MaxRank(4)")
     precision, a = eps(a), to_computing_precision(a)
-    solver = prepare(solver, binding.view(a) if check_finite else None, precision)
+    solver = prepare(solver, binding.view(a), check_finite, precision)
     primitive = ApplyFunction(function=function, solver=solver, gradient=gradient, truncation=truncation)
     outputs = binding.apply(primitive, a)
     domain: Domain | None = getattr(function, "domain", None)

@@ -3,22 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
-from specgrad._array import namespace
+from specgrad._array import is_array, namespace
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Evaluate, Primitive
 
 __all__ = ["jvp", "vjp"]
 
 
-def vjp(function: Callable[..., Any], *args: Array, **options: Any) -> tuple[Any, Callable[..., Arrays]]:
+def vjp(function: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, Callable[..., Arrays]]:
     """The output of a function and its pullback, the vector-Jacobian product.
 
     Parameters
     ----------
     function : callable
         A function of this library that returns arrays, such as `eigh`.
-    *args : array
-        Its array arguments.
+    *args
+        Its positional arguments; those that are arrays are differentiated.
     **options
         Its keyword arguments; they are not differentiated.
 
@@ -50,25 +50,30 @@ def vjp(function: Callable[..., Any], *args: Array, **options: Any) -> tuple[Any
     recorder = _Recorder()
     output = _on(recorder, function)(*args, **options)
     primitive, arrays, outputs = recorder.call(function)
+    given = tuple(argument for argument in args if is_array(argument))
 
     def pullback(cotangents: Any) -> Arrays:
         leaves = _leaves(cotangents, output)
         padded = leaves + (None,) * (len(outputs) - len(leaves))
         gradients = primitive.vjp(recorder, arrays, outputs, padded)
-        return tuple(_like(gradient, argument) for gradient, argument in zip(gradients, args, strict=True))
+        return tuple(_like(gradient, array) for gradient, array in zip(gradients, given, strict=True))
 
     return output, pullback
 
 
-def jvp(function: Callable[..., Any], args: Arrays, tangents: Arrays, **options: Any) -> tuple[Any, Any]:
+def jvp(
+    function: Callable[..., Any], args: tuple[Any, ...], tangents: Arrays, **options: Any
+) -> tuple[Any, Any]:
     """The output of a function and its tangent, the Jacobian-vector product.
 
     Parameters
     ----------
     function : callable
         A function of this library that returns arrays, such as `eigh`.
-    args, tangents : tuple of arrays
-        Its array arguments, and a tangent for each, of the same shape.
+    args : tuple
+        Its positional arguments.
+    tangents : tuple of arrays
+        A tangent for each argument that is an array, of the same shape.
     **options
         Its keyword arguments; they are not differentiated.
 
@@ -93,8 +98,11 @@ def jvp(function: Callable[..., Any], args: Arrays, tangents: Arrays, **options:
     >>> jvp(eigvalsh, (np.diag([1.0, 2.0]),), (np.diag([3.0, 4.0]),))[1]
     array([3., 4.])
     """
-    for position, (argument, tangent) in enumerate(zip(args, tangents, strict=True)):
-        _require_shape(f"The tangent of argument {position}", tangent, argument)
+    given = tuple(argument for argument in args if is_array(argument))
+    if not isinstance(tangents, tuple) or len(tangents) != len(given):
+        raise TypeError(f"jvp needs a tuple of {len(given)} tangents, one for each array argument.")
+    for position, (argument, tangent) in enumerate(zip(given, tangents, strict=True)):
+        _require_shape(f"The tangent of array argument {position}", tangent, argument)
     recorder = _Recorder()
     output = _on(recorder, function)(*args, **options)
     primitive, arrays, outputs = recorder.call(function)

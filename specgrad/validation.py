@@ -4,7 +4,13 @@ from specgrad._array import adjoint, device, eps, is_array, is_complex, is_float
 from specgrad._typing import Array
 from specgrad.functions import Domain
 
-__all__ = ["is_exactly_hermitian", "require_domain", "require_matrices", "to_computing_precision"]
+__all__ = [
+    "is_exactly_hermitian",
+    "require_domain",
+    "require_matrices",
+    "require_method",
+    "to_computing_precision",
+]
 
 
 def require_matrices(a: Array, name: str) -> None:
@@ -23,6 +29,14 @@ def require_matrices(a: Array, name: str) -> None:
         raise TypeError(
             f"{name} has dtype {a.dtype} and shape {tuple(a.shape)}, and a real or complex floating "
             "dtype is needed: convert it first, for instance to float64."
+        )
+
+
+def require_method(value: object, method: str, argument: str, example: str) -> None:
+    """Raise unless a choice is a value that can do what is asked of it."""
+    if not hasattr(value, method):
+        raise TypeError(
+            f"{argument} is {value!r}, and a value with a method {method} is needed, such as {example}."
         )
 
 

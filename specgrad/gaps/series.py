@@ -126,7 +126,8 @@ class TaylorGap:
     noise: RoundingFloor | None = None
 
     def __post_init__(self) -> None:
-        _require_steps(self.degree + 1)
+        if self.degree < 0:
+            raise ValueError(f"TaylorGap needs a degree of at least 0, not {self.degree}.")
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         weight, t = _antisymmetric_pairs(values)

@@ -57,7 +57,8 @@ class Eigh:
         if (g_values is None and g_vectors is None) or arrays[0].size == 0:
             return (None,)
         if g_vectors is not None:
-            g_vectors = self.gauge.apply(values, vectors, g_vectors)
+            readable = binding.view(g_vectors) is not None and binding.view(values) is not None
+            g_vectors = self.gauge.apply(values, vectors, g_vectors, readable)
         if self.gap is None:
             return (self._vjp_of_solver(arrays[0], values, vectors, g_values, g_vectors),)
         return (eigh.vjp(values, vectors, g_values, g_vectors, self.gap),)
@@ -119,13 +120,12 @@ def _leading(rank: Array, size: int) -> Array:
 
 
 def _widen(columns: Array, size: int) -> Array:
-    """`columns` with zeros appended along the last axis, up to `size`."""
-    xp = namespace(columns)
-    missing = (*columns.shape[:-1], size - columns.shape[-1])
-    if missing[-1] == 0:
+    """`columns` repeated along the last axis up to `size`; the caller masks the repetitions."""
+    if columns.shape[-1] == size:
         return columns
-    zeros = xp.zeros(missing, dtype=columns.dtype, device=columns.device)
-    return xp.concat([columns, zeros], axis=-1)
+    xp = namespace(columns)
+    position = xp.arange(size, device=columns.device)
+    return xp.take(columns, position % columns.shape[-1], axis=-1)
 
 
 def _sum(first: Array | None, second: Array | None) -> Array | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import hermitian_part, identity, known, namespace
+from specgrad._array import hermitian_part, identity, namespace
 from specgrad._typing import Array
 from specgrad.solvers._protocol import ConvergenceError, Solver, has_own_derivative
 from specgrad.validation import is_exactly_hermitian
@@ -15,7 +15,8 @@ class Fallback:
     """The answer of `first`, and for each matrix on which it fails, that of `second`.
 
     A failure is an error of the linear algebra library, or a result that is not finite. Where values
-    cannot be looked at (traced, batched by a transform, on a GPU), both are computed and selected from.
+    cannot be looked at (traced, batched by a transform, on a GPU), the functions of this library compute
+    both and select.
 
     Parameters
     ----------
@@ -40,20 +41,25 @@ class Fallback:
     def solve(self, a: Array) -> tuple[Array, Array]:
         xp = namespace(a)
         try:
-            values, vectors = self.first.solve(a)
-            failed = ~(xp.all(xp.isfinite(values), axis=-1) & xp.all(xp.isfinite(vectors), axis=(-2, -1)))
-            if known(xp.any(failed)) is False:
-                return values, vectors
-            remaining = xp.where(failed[..., None, None], a, identity(a))
-            second_values, second_vectors = self.second.solve(remaining)
+            first = self.first.solve(a)
+            if not bool(xp.any(_failed(*first))):
+                return first
+            return _select(first, self.second, a)
         except Exception as error:
             if not _is_convergence_failure(error):
                 raise
             return _solve_one_by_one((self.first, self.second), a)
-        return (
-            xp.where(failed[..., None], second_values, values),
-            xp.where(failed[..., None, None], second_vectors, vectors),
-        )
+
+
+@dataclass(frozen=True)
+class _SelectedFallback:
+    """A `Fallback` that looks at no value."""
+
+    first: Solver
+    second: Solver
+
+    def solve(self, a: Array) -> tuple[Array, Array]:
+        return _select(self.first.solve(a), self.second, a)
 
 
 @dataclass(frozen=True)
@@ -95,20 +101,24 @@ class HermitianPart:
         return self.solver.solve(hermitian_part(a))
 
 
-def prepare(solver: Solver, view: Array | None, precision: float) -> Solver:
+def prepare(solver: Solver, view: Array | None, check_finite: bool, precision: float) -> Solver:
     """The solver, wrapped in what its input needs: nothing if it is seen to be finite and Hermitian.
 
     Parameters
     ----------
     solver : Solver
     view : array or None
-        The input, if its values may be looked at.
+        The input, if its values can be looked at.
+    check_finite : bool
+        Whether they may be.
     precision : float
-        Relative rounding of its entries.
+        Relative rounding of the entries.
     """
     if has_own_derivative(solver):  # it computes its forward pass again and sees to its input itself
         return solver
     if view is None:
+        return Guarded(HermitianPart(_without_looking(solver)))
+    if not check_finite:
         return Guarded(HermitianPart(solver))
     return solver if is_exactly_hermitian(view, "a", precision) else HermitianPart(solver)
 
@@ -159,4 +169,27 @@ def _first_success(
         f"The matrix at batch index {tuple(index)} could not be decomposed by "
         f"{' or '.join(repr(solver) for solver in solvers)} ({last}). "
         "Pass another one to fall back on, such as solver=Fallback(DenseEigh(), DenseSVD())."
+    )
+
+
+def _without_looking(solver: Solver) -> Solver:
+    if isinstance(solver, Fallback):
+        return _SelectedFallback(_without_looking(solver.first), _without_looking(solver.second))
+    return solver
+
+
+def _failed(values: Array, vectors: Array) -> Array:
+    """Which matrices of the batch have a result that is not finite."""
+    xp = namespace(values)
+    return ~(xp.all(xp.isfinite(values), axis=-1) & xp.all(xp.isfinite(vectors), axis=(-2, -1)))
+
+
+def _select(first: tuple[Array, Array], second: Solver, a: Array) -> tuple[Array, Array]:
+    """The first result where it is finite, that of the second solver elsewhere."""
+    xp = namespace(a)
+    failed = _failed(*first)
+    values, vectors = second.solve(xp.where(failed[..., None, None], a, identity(a)))
+    return (
+        xp.where(failed[..., None], values, first[0]),
+        xp.where(failed[..., None, None], vectors, first[1]),
     )
