@@ -3,7 +3,7 @@
 Shapes end in the matrix axes, ``(..., n, n)``; eigenvalues are ``(..., n)``.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace, is_lazy_array
 
