@@ -15,6 +15,7 @@ eager and `torch.func`
     its value is zero and its first two derivatives are the primitive's.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -30,17 +31,16 @@ class TorchBinding:
     """Applies primitives under PyTorch autograd."""
 
     def apply(self, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
-        if torch.compiler.is_exporting():
-            return _by_operations(primitive, *arrays)
-        if torch.compiler.is_compiling():
-            return _compiled(primitive, *arrays)
-        if torch._C._functorch.peek_interpreter_stack() is None:
-            return _EagerOperation.apply(primitive, *arrays)
-        return (
-            _by_operations(primitive, *arrays)
-            if _is_nested_forward_mode()
-            else _Operation.apply(primitive, *arrays)
-        )
+        with _without_autocast(arrays[0]):
+            if torch.compiler.is_exporting():
+                return _by_operations(primitive, *arrays)
+            if torch.compiler.is_compiling():
+                return _compiled(primitive, *arrays)
+            if torch._C._functorch.peek_interpreter_stack() is None:
+                return _EagerOperation.apply(primitive, *arrays)
+            if _is_nested_forward_mode():
+                return _by_operations(primitive, *arrays)
+            return _Operation.apply(primitive, *arrays)
 
     def view(self, array: Tensor) -> Tensor | None:
         if (
@@ -80,7 +80,8 @@ class _Operation(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         arrays, outputs = saved[: ctx.count], saved[ctx.count :]
-        return (None, *ctx.primitive.vjp(TORCH, arrays, outputs, cotangents))
+        with _without_autocast(arrays[0]):
+            return (None, *ctx.primitive.vjp(TORCH, arrays, outputs, cotangents))
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -131,18 +132,26 @@ class _FirstOrder(Evaluate):
         return _moved(outputs, primitive.jvp(Evaluate(), (*fixed, direction), outputs, along), 1.0)
 
 
+def _without_autocast(array: Tensor) -> AbstractContextManager[Any]:
+    """Products in the precision of their factors, which autocast would lower."""
+    if torch._C._is_any_autocast_enabled():
+        return torch.autocast(array.device.type, enabled=False)
+    return nullcontext()
+
+
 def _is_nested_forward_mode() -> bool:
     """Whether two transforms of forward mode are active, as in ``jacfwd(jacfwd(f))``."""
-    forward_modes = sum(
-        level.key() == torch._C._functorch.TransformType.Jvp
-        for level in torch._C._functorch.get_interpreter_stack()
-    )
-    if forward_modes > 2:
+    transform = torch._C._functorch.TransformType
+    levels = [level.key() for level in torch._C._functorch.get_interpreter_stack()]
+    forward_modes = levels.count(transform.Jvp)
+    derivatives = forward_modes + levels.count(transform.Grad)
+    if forward_modes > 1 and derivatives > 2:
         raise NotImplementedError(
-            f"{forward_modes} levels of forward mode are nested, and PyTorch supports two at most around a "
-            "custom derivative: use reverse mode for some of them, such as jacfwd(jacfwd(jacrev(f)))."
+            f"{forward_modes} levels of forward mode are nested in a derivative of order {derivatives}, and "
+            "PyTorch supports that around a custom derivative up to order 2: use forward mode once and "
+            "reverse mode for the others, such as jacfwd(jacrev(jacrev(f)))."
         )
-    return forward_modes == 2
+    return forward_modes > 1
 
 
 def _moved(

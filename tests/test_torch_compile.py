@@ -1,0 +1,192 @@
+"""`torch.compile` and `torch.export` keep the derivative of this library, not that of the operations inside."""
+
+import contextlib
+import os
+import shutil
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from torch_cases import (
+    GAP_RULES,
+    RAGGED,
+    SEPARATED,
+    TIED,
+    loss,
+    matrices,
+    specgrad_torch,
+    tied_subspace_gradient,
+    tied_subspace_loss,
+    torch,
+)
+
+from specgrad import DenseEigh, DenseSVD, EnergyRatio, ExactGap, Fallback, MaxRank, PowerIteration, RaiseGauge
+
+func = torch.func
+ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
+
+OPTIONS = (
+    *({"gap": gap} for gap in GAP_RULES),
+    {},
+    {"truncation": EnergyRatio(0.9)},
+    {"truncation": MaxRank(2)},
+    {"truncation": MaxRank(3) & EnergyRatio(0.9)},
+    {"solver": DenseSVD()},
+    {"solver": Fallback(DenseEigh(), DenseSVD())},
+    {"gauge": RaiseGauge()},
+    {"check_finite": False},
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def compiled(function, backend="aot_eager"):
+    return torch.compile(function, fullgraph=True, backend=backend)
+
+
+def gradient(function, a):
+    a = a.clone().requires_grad_()
+    return torch.autograd.grad(function(a), a)[0]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=repr)
+def test_compiled_equals_eager_with_every_option(options):
+    def function(a):
+        return loss(a, **options)
+
+    a = matrices(RAGGED)
+    torch.testing.assert_close(gradient(compiled(function), a), gradient(function, a), **ROUNDING)
+
+
+def test_compiled_equals_eager_for_power_iteration():
+    def function(a):
+        return loss(a, solver=PowerIteration(steps=2))
+
+    a = matrices((9.0, 3.0, 1.0))
+    torch.testing.assert_close(gradient(compiled(function), a), gradient(function, a), **ROUNDING)
+
+
+def test_compiled_equals_eager_for_complex_input():
+    a = matrices(SEPARATED, torch.complex128)
+    torch.testing.assert_close(gradient(compiled(loss), a), gradient(loss, a), **ROUNDING)
+
+
+@pytest.mark.parametrize("options", [{}, {"truncation": EnergyRatio(0.9)}], ids=repr)
+def test_compiled_around_vmap_of_grad(options):
+    def function(a):
+        return loss(a, **options)
+
+    a = matrices(RAGGED)
+    per_sample = func.vmap(func.grad(function))
+    torch.testing.assert_close(compiled(per_sample)(a), gradient(function, a), **ROUNDING)
+
+
+@pytest.mark.skipif(
+    not (shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")),
+    reason="the default backend of torch.compile needs a C++ compiler",
+)
+def test_compiled_with_the_default_backend():
+    a = matrices(RAGGED)
+    torch.testing.assert_close(gradient(compiled(loss, "inductor"), a), gradient(loss, a), **ROUNDING)
+
+
+def test_compiled_for_many_batch_sizes():
+    function = torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=True)
+    for batch in (2, 3, 5):
+        a = matrices((RAGGED * 3)[:batch])
+        torch.testing.assert_close(gradient(function, a), gradient(loss, a), **ROUNDING)
+
+
+@pytest.mark.parametrize(
+    "differentiate",
+    [
+        pytest.param(lambda a: gradient(compiled(tied_subspace_loss), a), id="compile"),
+        pytest.param(lambda a: compiled(func.grad(tied_subspace_loss))(a), id="compile of grad"),
+        pytest.param(lambda a: compiled(func.vmap(func.grad(tied_subspace_loss)))(a[None])[0], id="of vmap"),
+    ],
+)
+def test_compiled_keeps_the_rule_at_an_exact_tie(differentiate):
+    torch.testing.assert_close(differentiate(TIED), tied_subspace_gradient(), **ROUNDING)
+
+
+@dataclass(frozen=True)
+class HalvedGap:
+    """Someone else's rule: half of ``1/gap``, so that its effect can be told apart."""
+
+    factor: float = 0.5
+
+    def matrix(self, values: Any) -> Any:
+        return self.factor * ExactGap().matrix(values)
+
+    def bound(self, values: Any) -> Any:
+        return ExactGap().bound(values)
+
+
+@pytest.mark.parametrize("compile_or_not", [compiled, lambda f: f], ids=["compiled", "eager"])
+def test_gap_rule_of_a_user(compile_or_not):
+    def of_vectors(a, gap):
+        vectors = specgrad_torch.eigh(a, gap=gap).eigenvectors
+        return vectors[..., 0, -1] ** 2
+
+    a = matrices(SEPARATED[0])
+    halved = gradient(compile_or_not(lambda a: of_vectors(a, HalvedGap())), a)
+    torch.testing.assert_close(halved, 0.5 * gradient(lambda a: of_vectors(a, ExactGap()), a), **ROUNDING)
+
+
+class Loss(torch.nn.Module):
+    def __init__(self, function, **options):
+        super().__init__()
+        self.function, self.options = function, options
+
+    def forward(self, a):
+        return self.function(a, **self.options)
+
+
+def exported(function, a, strict=False, **options):
+    return torch.export.export(Loss(function, **options), (a,), strict=strict).module()
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=repr)
+def test_exported_equals_eager_with_every_option(options):
+    a = matrices(RAGGED)
+    expected = gradient(lambda a: loss(a, **options), a)
+    torch.testing.assert_close(gradient(exported(loss, a, **options), a), expected, **ROUNDING)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_exported_keeps_the_rule_at_an_exact_tie(strict):
+    with _dynamo_may_say_that_it_looks_through_caches() if strict else contextlib.nullcontext():
+        program = exported(tied_subspace_loss, TIED, strict)
+    torch.testing.assert_close(gradient(program, TIED), tied_subspace_gradient(), **ROUNDING)
+
+
+@pytest.mark.parametrize("options", [{}, {"gap": ExactGap()}, {"truncation": EnergyRatio(0.9)}], ids=repr)
+def test_exported_has_the_hessian_of_eager(options):
+    a = matrices(RAGGED[0])
+    program = exported(loss, a, **options)
+    expected = func.hessian(lambda a: loss(a, **options))(a)
+    torch.testing.assert_close(func.hessian(program)(a), expected, **ROUNDING)
+
+
+def test_exported_has_forward_mode():
+    a = matrices(RAGGED)
+    tangent = torch.ones_like(a)
+    program = exported(loss, a)
+    for value, expected in zip(
+        func.jvp(program, (a,), (tangent,)), func.jvp(loss, (a,), (tangent,)), strict=True
+    ):
+        torch.testing.assert_close(value, expected, **ROUNDING)
+
+
+@contextlib.contextmanager
+def _dynamo_may_say_that_it_looks_through_caches():
+    # array_api_compat caches the namespace of a type, which never changes.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*`functools.lru_cache`-wrapped", category=UserWarning)
+        yield

@@ -1,0 +1,158 @@
+"""PyTorch's autograd and torch.func on `eigh`: every order, every direction, against finite differences."""
+
+import pytest
+from torch_cases import (
+    EXACT_RULES,
+    GAP_RULES,
+    RAGGED,
+    SEPARATED,
+    TIED,
+    TRUNCATIONS,
+    finite_differences,
+    hermitian,
+    loss,
+    matrices,
+    rebuilt,
+    specgrad_torch,
+    tied_subspace_gradient,
+    tied_subspace_loss,
+    torch,
+)
+
+from specgrad import EnergyRatio, ExactGap, MaskedGap, PowerIteration
+
+func = torch.func
+DTYPES = (torch.float64, torch.complex128)
+DIFFERENCES = {"atol": 1e-6, "rtol": 1e-6}  # of central differences with a step of 1e-5, at scale 100
+ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
+
+
+def gradcheck(function, a):
+    return torch.autograd.gradcheck(
+        function, a.requires_grad_(), check_forward_ad=True, check_batched_grad=True, **DIFFERENCES
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("gap", GAP_RULES, ids=repr)
+def test_every_gap_rule_agrees_with_finite_differences(gap, dtype):
+    assert gradcheck(lambda a: rebuilt(a, gap=gap), matrices(SEPARATED, dtype))
+
+
+@pytest.mark.parametrize("gap", GAP_RULES, ids=repr)
+@pytest.mark.parametrize("truncation", TRUNCATIONS, ids=repr)
+def test_every_truncation_agrees_with_finite_differences(truncation, gap):
+    a = matrices(SEPARATED)
+    assert gradcheck(lambda a: rebuilt(a, gap=gap, truncation=truncation), a)
+
+
+@pytest.mark.parametrize("truncation", TRUNCATIONS, ids=repr)
+def test_truncations_with_a_rank_for_each_matrix_agree_with_finite_differences(truncation):
+    a = matrices(RAGGED)
+    rank = specgrad_torch.eigh(a, truncation=truncation).rank
+    assert tuple(rank.tolist()) == TRUNCATIONS[truncation]
+    assert not rank.requires_grad
+    assert gradcheck(lambda a: rebuilt(a, truncation=truncation), a)
+
+
+def test_eigvalsh_agrees_with_finite_differences():
+    assert gradcheck(lambda a: specgrad_torch.eigvalsh(hermitian(a)), matrices(SEPARATED))
+
+
+def test_power_iteration_agrees_with_finite_differences():
+    solver = PowerIteration(steps=3)
+    a = matrices(((9.0, 3.0, 1.0),))
+    assert gradcheck(lambda a: rebuilt(a, solver=solver), a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("gap", EXACT_RULES, ids=repr)
+def test_double_backward_agrees_with_finite_differences(gap, dtype):
+    a = matrices(((64.0, 16.0, 4.0), (2.0, 1.0, -4.0)), dtype).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda a: rebuilt(a, gap=gap), a)
+
+
+def test_double_backward_of_a_truncation_agrees_with_finite_differences():
+    a = matrices(RAGGED).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda a: loss(a, truncation=EnergyRatio(0.9)), a)
+
+
+@pytest.mark.parametrize("options", [{}, {"gap": ExactGap()}, {"truncation": EnergyRatio(0.9)}], ids=repr)
+def test_first_order_transforms_agree_with_finite_differences(options):
+    def function(a):
+        return loss(a, **options)
+
+    a = matrices(RAGGED)
+    expected = finite_differences(function, a)
+    tangent = torch.linspace(-1, 1, a.numel(), dtype=a.dtype).reshape(a.shape)
+    along = func.jvp(function, (a,), (tangent,))[1]
+    torch.testing.assert_close(along, (expected * tangent).sum(), **DIFFERENCES)
+    for gradient in (
+        func.grad(function)(a),
+        func.jacrev(function)(a),
+        func.jacfwd(function)(a),
+        func.vmap(func.grad(function))(a),
+        func.vmap(func.grad(function), in_dims=2, out_dims=2)(a.permute(1, 2, 0)).permute(2, 0, 1),
+        func.vmap(func.jacfwd(function))(a),
+    ):
+        torch.testing.assert_close(gradient, expected, **DIFFERENCES)
+
+
+SECOND_ORDER = {
+    "hessian": func.hessian,
+    "jacrev of jacrev": lambda f: func.jacrev(func.jacrev(f)),
+    "jacrev of jacfwd": lambda f: func.jacrev(func.jacfwd(f)),
+    "jacfwd of jacrev": lambda f: func.jacfwd(func.jacrev(f)),
+    "jacfwd of jacfwd": lambda f: func.jacfwd(func.jacfwd(f)),
+}
+
+
+@pytest.mark.parametrize("order", SECOND_ORDER)
+@pytest.mark.parametrize("truncation", [None, EnergyRatio(0.9)], ids=repr)
+def test_second_order_transforms_agree_with_finite_differences(order, truncation):
+    def function(a):
+        return loss(a, truncation=truncation)
+
+    a = matrices(RAGGED[0])
+    expected = finite_differences(func.grad(function), a)
+    torch.testing.assert_close(SECOND_ORDER[order](function)(a), expected, **DIFFERENCES)
+
+
+def test_hessian_of_a_batch_under_vmap_is_that_of_each():
+    a = matrices(RAGGED)
+    expected = torch.stack([func.hessian(loss)(each) for each in a])
+    torch.testing.assert_close(func.vmap(func.hessian(loss))(a), expected, **ROUNDING)
+
+
+def test_third_order_agrees_with_finite_differences():
+    def function(a):
+        return loss(a, gap=ExactGap())
+
+    a = matrices((9.0, 3.0, 1.0))
+    expected = finite_differences(func.hessian(function), a)
+    for third in (func.jacfwd(func.hessian(function)), func.jacrev(func.hessian(function))):
+        torch.testing.assert_close(third(a), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_third_level_of_forward_mode_is_refused_in_a_sentence():
+    with pytest.raises(NotImplementedError, match=r"3 levels of forward mode .* use reverse mode"):
+        func.jacfwd(func.jacfwd(func.jacfwd(loss)))(matrices((9.0, 3.0, 1.0)))
+
+
+def test_exact_tie_where_the_gradient_of_torch_is_nan():
+    a = TIED.clone().requires_grad_()
+    (theirs,) = torch.autograd.grad(tied_subspace_loss(a, torch.linalg.eigh), a)
+    (ours,) = torch.autograd.grad(tied_subspace_loss(a), a)
+    assert theirs.isnan().any()
+    torch.testing.assert_close(ours, tied_subspace_gradient(), **ROUNDING)
+
+
+@pytest.mark.parametrize("transform", [func.grad, func.jacrev, func.jacfwd])
+def test_exact_tie_under_transforms(transform):
+    gradient = transform(tied_subspace_loss)(TIED)
+    torch.testing.assert_close(gradient, tied_subspace_gradient(), **ROUNDING)
+
+
+@pytest.mark.parametrize("order", SECOND_ORDER)
+def test_second_derivatives_are_finite_at_an_exact_tie(order):
+    assert SECOND_ORDER[order](lambda a: tied_subspace_loss(a, gap=MaskedGap()))(TIED).isfinite().all()
