@@ -1,0 +1,63 @@
+"""The conformance kit: what a solver, a gap rule or a function must satisfy, for authors of plug-ins.
+
+Three checks raise `AssertionError` with the spectrum, what was measured and what is allowed:
+
+`check_solver`
+    LAPACK's residual ratios over `SPECTRA`.
+`check_gap`
+    The contract of a gap rule, property by property.
+`check_gradient`
+    A pullback against finite differences, and against its own Jacobian-vector product.
+
+They are built from named spectra, random matrices that have them, Hypothesis strategies, losses that do
+not depend on the gauge, and oracles in higher precision, all of which can be used alone. The kit needs
+hypothesis and mpmath, which the library itself does not.
+"""
+
+from specgrad.testing import _requirements as _requirements  # first: it explains what is missing
+from specgrad.testing.gap_checks import (
+    GAP_PROPERTIES,
+    antisymmetry,
+    bound_holds,
+    check_gap,
+    permutation_equivariance,
+    scale_equivariance,
+    zero_diagonal,
+)
+from specgrad.testing.gradient_checks import check_gradient
+from specgrad.testing.losses import ClusterLoss, LinearLoss
+from specgrad.testing.matrices import banded, dense, diagonal, random_hermitian, random_unitary
+from specgrad.testing.oracles import cluster_gradient, subspace_gradient
+from specgrad.testing.solver_checks import check_solver, orthogonality_ratio, reconstruction_ratio
+from specgrad.testing.spectra import GAP_SWEEP, LAPACK_SPECTRA, SPECTRA, Spectrum, gap_spectrum
+from specgrad.testing.strategies import hermitian_matrices, spectra
+
+__all__ = [
+    "GAP_PROPERTIES",
+    "GAP_SWEEP",
+    "LAPACK_SPECTRA",
+    "SPECTRA",
+    "ClusterLoss",
+    "LinearLoss",
+    "Spectrum",
+    "antisymmetry",
+    "banded",
+    "bound_holds",
+    "check_gap",
+    "check_gradient",
+    "check_solver",
+    "cluster_gradient",
+    "dense",
+    "diagonal",
+    "gap_spectrum",
+    "hermitian_matrices",
+    "orthogonality_ratio",
+    "permutation_equivariance",
+    "random_hermitian",
+    "random_unitary",
+    "reconstruction_ratio",
+    "scale_equivariance",
+    "spectra",
+    "subspace_gradient",
+    "zero_diagonal",
+]

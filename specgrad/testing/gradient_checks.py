@@ -1,0 +1,135 @@
+"""What a differentiable function must satisfy: finite differences and adjointness."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from specgrad._array import eps, hermitian_part, is_complex, namespace, real_part
+from specgrad._typing import Array, Arrays
+from specgrad.testing.losses import LinearLoss, Loss, _random_like
+from specgrad.transforms import jvp, vjp
+
+__all__ = ["check_gradient"]
+
+# Rounding errors of a derivative: products of matrices on top of a decomposition.
+_ROUNDINGS = 512
+
+
+def check_gradient(
+    function: Callable[..., Any],
+    *arrays: Array,
+    loss: Loss = LinearLoss(),
+    radius: float = 0.1,
+    hermitian: bool = True,
+    seed: int = 0,
+    **options: Any,
+) -> None:
+    r"""Check the pullback of a function of this library, in one random direction.
+
+    With the gradient ``g`` of the loss from `specgrad.vjp` and a random direction ``e``,
+
+    - ``Re <g, e>`` agrees with central differences of the loss, taken in double precision;
+    - ``Re <g, e>`` agrees with ``Re <cotangents, jvp(e)>``: vjp and jvp are adjoint.
+
+    Tolerances are ``eps^(2/3)/radius`` of double precision and ``eps/radius`` of the arrays, times named
+    constants and the size of what is compared.
+
+    Parameters
+    ----------
+    function : callable
+        A function of this library.
+    *arrays : array
+        Its arguments; batches are allowed.
+    loss : Loss, default LinearLoss()
+        Of the output. For functions that put out eigenvectors use `ClusterLoss`, which does not depend
+        on the gauge.
+    radius : float, default 0.1
+        How far, in units of the largest entry of the arguments, the function stays smooth: for losses
+        of eigenvectors, the smallest gap that the loss can feel.
+    hermitian : bool, default True
+        Whether directions are Hermitian matrices, as they are for arguments that must be.
+    seed : int, default 0
+        Of the direction.
+    **options
+        Keyword arguments of the function.
+
+    Raises
+    ------
+    AssertionError
+        With what was measured and what is allowed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import eigh
+    >>> from specgrad.testing import ClusterLoss, check_gradient
+    >>> check_gradient(eigh, np.diag([1.0, 2.0, 2.0]), loss=ClusterLoss(((1, 2),)), radius=0.5)
+    """
+    generator = np.random.default_rng(seed)
+    scale = max(max(float(namespace(a).max(namespace(a).abs(a))) for a in arrays), float(eps(arrays[0])))
+    directions = tuple(_direction(a, scale, hermitian, generator) for a in arrays)
+    output, pullback = vjp(function, *arrays, **options)
+    gradients = pullback(loss.cotangents(output))
+    slope = sum(_inner(g, e) for g, e in zip(gradients, directions, strict=True))
+    size = sum(_length(g) * _length(e) for g, e in zip(gradients, directions, strict=True))
+    rounding = _ROUNDINGS * eps(arrays[0]) / radius
+    name = f"{getattr(function, '__name__', function)} with {options}"
+
+    _, tangents = jvp(function, arrays, directions, **options)
+    forward = sum(
+        _inner(g, t)
+        for g, t in zip(_as_tuple(loss.cotangents(output)), _as_tuple(tangents), strict=True)
+        if g is not None and t is not None
+    )
+    if not abs(slope - forward) <= rounding * size:
+        raise AssertionError(
+            f"{name}: vjp and jvp are not adjoint: {slope:.12g} and {forward:.12g} differ by "
+            f"{abs(slope - forward):.3g}, and {rounding * size:.3g} is allowed."
+        )
+
+    step = float(np.finfo(np.float64).eps) ** (1 / 3) * radius
+    wide = tuple(_widened(a) for a in arrays)
+
+    def at(distance: float) -> float:
+        moved = (a + distance * _widened(e) for a, e in zip(wide, directions, strict=True))
+        return float(loss.value(function(*moved, **options)))
+
+    difference = (at(step) - at(-step)) / (2 * step)
+    truncation = _ROUNDINGS * float(np.finfo(np.float64).eps) ** (2 / 3) / radius
+    allowed = (rounding + truncation) * size + truncation * abs(at(0.0))
+    if not abs(slope - difference) <= allowed:
+        raise AssertionError(
+            f"{name}: the pullback says {slope:.12g} and finite differences {difference:.12g}; they "
+            f"differ by {abs(slope - difference):.3g}, and {allowed:.3g} is allowed."
+        )
+
+
+def _direction(a: Array, scale: float, hermitian: bool, generator: np.random.Generator) -> Array:
+    """A random direction of about the size of the matrices."""
+    random = _random_like(a, generator)
+    direction = hermitian_part(random) if hermitian else random
+    return direction * (scale / max(a.shape[-1], 1) ** 0.5)
+
+
+def _widened(a: Array) -> Array:
+    xp = namespace(a)
+    return xp.astype(a, xp.complex128 if is_complex(a) else xp.float64)
+
+
+def _inner(first: Array, second: Array) -> float:
+    xp = namespace(first)
+    product = xp.conj(first) * second if is_complex(first) else first * second
+    return float(real_part(xp.sum(product)))
+
+
+def _length(a: Array) -> float:
+    xp = namespace(a)
+    largest = float(xp.max(xp.abs(a)))
+    if largest == 0:
+        return 0.0
+    return largest * float(xp.sqrt(xp.sum(xp.abs(a / largest) ** 2)))
+
+
+def _as_tuple(output: Any) -> Arrays:
+    return output if isinstance(output, tuple) else (output,)

@@ -1,0 +1,124 @@
+"""What a solver must satisfy: LAPACK's residual ratios on every named spectrum."""
+
+from collections.abc import Sequence
+
+from specgrad._array import adjoint, eps, identity, namespace, smallest_normal
+from specgrad._typing import Array, Namespace
+from specgrad.solvers import Solver
+from specgrad.testing.spectra import SPECTRA, Spectrum
+
+__all__ = ["check_solver", "orthogonality_ratio", "reconstruction_ratio"]
+
+LAPACK_RATIO = 60.0
+
+
+def check_solver(
+    solver: Solver,
+    xp: Namespace,
+    *,
+    spectra: Sequence[Spectrum] = SPECTRA,
+    sizes: Sequence[int] = (1, 2, 5, 16),
+    dtypes: Sequence[str] = ("float32", "float64", "complex64", "complex128"),
+    allowed_ratio: float = LAPACK_RATIO,
+    device: object = None,
+) -> None:
+    """Check that a solver decomposes every named spectrum as well as LAPACK asks of itself.
+
+    For each spectrum, size and dtype: shapes and dtypes, ascending eigenvalues, and both residual ratios.
+
+    Parameters
+    ----------
+    solver : Solver
+    xp : module
+        Of the array library, with ``asarray`` of NumPy arrays: `numpy`, `torch`, `jax.numpy`, ...
+    spectra : sequence of Spectrum, default SPECTRA
+        A solver for positive semi-definite matrices passes those with `Spectrum.is_semidefinite`.
+    sizes : sequence of int
+    dtypes : sequence of str
+    allowed_ratio : float, default 60
+        LAPACK's own threshold.
+    device : device of the array library, optional
+
+    Raises
+    ------
+    AssertionError
+        With the spectrum, what was measured and what is allowed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import DenseEigh
+    >>> from specgrad.testing import check_solver
+    >>> check_solver(DenseEigh(), np, sizes=(3,))
+    """
+    for n in sizes:
+        for dtype in dtypes:
+            each = [xp.asarray(spectrum.matrix(n, dtype), device=device) for spectrum in spectra]
+            batch = namespace(each[0]).stack(each)
+            failure = _failure(solver, batch, allowed_ratio)
+            if failure:
+                # One of the batch fails: say which, or that it takes the batch.
+                failures = (
+                    (spectrum, _failure(solver, a, allowed_ratio))
+                    for spectrum, a in zip(spectra, each, strict=True)
+                )
+                name, failure = next(
+                    ((f"'{spectrum}'", failure) for spectrum, failure in failures if failure),
+                    ("a batch of spectra, and not alone", failure),
+                )
+                raise AssertionError(f"{solver!r} on {name}, n = {n}, {dtype}: {failure}")
+
+
+def reconstruction_ratio(a: Array, values: Array, vectors: Array) -> Array:
+    """LAPACK's ``|A - V diag(l) V^H| / (|A| n eps)`` in the 1-norm, shape (...)."""
+    xp = namespace(a)
+    scale = xp.max(xp.abs(a), axis=(-2, -1), keepdims=True)
+    # Norms near the ends of the exponent range leave it.
+    scale = xp.where(scale > smallest_normal(a), scale, 1.0)
+    scaled = a / scale
+    residual = scaled - (vectors * (values[..., None, :] / scale)) @ adjoint(vectors)
+    size = _norm(scaled)
+    size = xp.where(size > 0, size, 1.0)
+    return _norm(residual) / (size * (a.shape[-1] * eps(a)))
+
+
+def orthogonality_ratio(vectors: Array) -> Array:
+    """LAPACK's ``|I - V^H V| / (n eps)`` in the 1-norm, shape (...)."""
+    residual = adjoint(vectors) @ vectors - identity(vectors)
+    return _norm(residual) / (vectors.shape[-1] * eps(vectors))
+
+
+def _failure(solver: Solver, a: Array, allowed: float) -> str:
+    """What is wrong, empty if nothing is."""
+    xp = namespace(a)
+    try:
+        values, vectors = solver.solve(a)
+    except Exception as error:  # whatever a plug-in raises is a finding
+        return f"it raises {type(error).__name__}: {error}"
+    real = xp.abs(a[..., 0]).dtype
+    if tuple(values.shape) != tuple(a.shape[:-1]) or values.dtype != real:
+        return (
+            f"eigenvalues of shape {tuple(values.shape)} and dtype {values.dtype}, and "
+            f"{tuple(a.shape[:-1])} and {real} are needed."
+        )
+    if tuple(vectors.shape) != tuple(a.shape) or vectors.dtype != a.dtype:
+        return (
+            f"eigenvectors of shape {tuple(vectors.shape)} and dtype {vectors.dtype}, and "
+            f"{tuple(a.shape)} and {a.dtype} are needed."
+        )
+    if not bool(xp.all(values[..., 1:] >= values[..., :-1])):
+        return "the eigenvalues are not ascending."
+    ratios = {
+        "|A - V diag(l) V^H|/(|A| n eps)": reconstruction_ratio(a, values, vectors),
+        "|I - V^H V|/(n eps)": orthogonality_ratio(vectors),
+    }
+    for name, ratio in ratios.items():
+        worst = float(xp.max(ratio))
+        if not worst <= allowed:  # NaN fails
+            return f"{name} is {worst:.3g}, and at most {allowed:g} is allowed."
+    return ""
+
+
+def _norm(a: Array) -> Array:
+    xp = namespace(a)
+    return xp.max(xp.sum(xp.abs(a), axis=-2), axis=-1)

@@ -1,0 +1,120 @@
+"""The one table of array libraries that the shared tests run on.
+
+A test takes the fixture ``backend`` and names none of them. A library that is not there skips its tests
+with a reason; naming it in ``SPECGRAD_REQUIRE`` turns that into a failure.
+"""
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+
+class UnavailableError(Exception):
+    """Why a backend cannot be used here."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One array library: how to make its arrays, how to look at them, and what it cannot do.
+
+    `functions` is the module whose `eigh` works under the library's own autodiff, or None.
+    `xfails` maps the name of a test to the reason why it must fail.
+    """
+
+    name: str
+    load: Callable[[], ModuleType]
+    device: str | None = None
+    to_host: Callable[[Any], Any] = lambda x: x
+    functions: str | None = None
+    xfails: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def xp(self) -> ModuleType:
+        """The library; raises `UnavailableError`."""
+        return self.load()
+
+    def array(self, numbers: Any) -> Any:
+        """An array of this library, from NumPy's or from numbers."""
+        return self.xp.asarray(np.array(numbers, order="C"), device=self.device)
+
+    def numpy(self, x: Any) -> np.ndarray:
+        """The NumPy array of an array of this library."""
+        return np.asarray(self.to_host(x))
+
+    def module(self) -> ModuleType:
+        """The module of functions under the library's own autodiff."""
+        return importlib.import_module(self.functions)
+
+
+def _library(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UnavailableError(f"{name} is not installed") from error
+
+
+def _numpy() -> ModuleType:
+    return np
+
+
+def _strict() -> ModuleType:
+    xp = _library("array_api_strict")
+    xp.set_array_api_strict_flags(api_version="2025.12", boolean_indexing=False, data_dependent_shapes=False)
+    return xp
+
+
+def _torch() -> ModuleType:
+    torch = _library("torch")
+    torch.set_num_threads(1)
+    return torch
+
+
+def _torch_cuda() -> ModuleType:
+    torch = _torch()
+    if not torch.cuda.is_available():
+        raise UnavailableError("torch sees no CUDA device")
+    return torch
+
+
+def _cupy() -> ModuleType:
+    cupy = _library("cupy")
+    try:
+        cupy.empty(0)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise UnavailableError("cupy sees no CUDA device") from error
+    return cupy
+
+
+def _jax() -> ModuleType:
+    jax = _library("jax")
+    jax.config.update("jax_enable_x64", True)
+    return jax.numpy
+
+
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        Backend("numpy", _numpy),
+        Backend("array_api_strict", _strict),
+        Backend("torch", _torch, functions="specgrad_torch"),
+        Backend("jax", _jax),
+        Backend("cupy", _cupy, to_host=lambda x: x.get()),
+        Backend(
+            "torch-cuda", _torch_cuda, device="cuda", to_host=lambda x: x.cpu(), functions="specgrad_torch"
+        ),
+    )
+}
+
+
+def required() -> frozenset[str]:
+    """The backends that must be there, from ``SPECGRAD_REQUIRE=numpy,torch,...``."""
+    names = frozenset(filter(None, os.environ.get("SPECGRAD_REQUIRE", "").replace(" ", "").split(",")))
+    if not names <= BACKENDS.keys():
+        unknown = ", ".join(sorted(names - BACKENDS.keys()))
+        raise ValueError(f"SPECGRAD_REQUIRE names {unknown}, and the backends are {', '.join(BACKENDS)}.")
+    return names

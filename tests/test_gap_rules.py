@@ -1,0 +1,221 @@
+"""Gap rules: the contract, their limits, their published bounds and errors, and what each does at ties."""
+
+import numpy as np
+import pytest
+
+from specgrad import (
+    BalancedPowerIterationGap,
+    BroadenedGap,
+    ClippedGap,
+    ExactGap,
+    MaskedGap,
+    PadeGap,
+    PowerIterationGap,
+    RoundingFloor,
+    TaylorGap,
+    TopNGap,
+)
+from specgrad.testing import antisymmetry, check_gap, permutation_equivariance, scale_equivariance
+
+LIMITS = {
+    # Which properties a rule does not claim. By position: PI at ties, TopN at a tie between its last
+    # leading value and the next. Absolute: the clip of SVD-Trunc.
+    ExactGap(): (),
+    MaskedGap(): (),
+    MaskedGap(tolerance=1e-3): (),
+    BroadenedGap(): (),
+    BroadenedGap(width=1e-2): (),
+    ClippedGap(): (scale_equivariance,),
+    TopNGap(2): (permutation_equivariance,),
+    TaylorGap(): (),
+    TaylorGap(degree=0): (),
+    PadeGap(): (),
+    PowerIterationGap(): (antisymmetry, permutation_equivariance),
+    PowerIterationGap(1): (antisymmetry, permutation_equivariance),
+    BalancedPowerIterationGap(): (),
+    BalancedPowerIterationGap(1): (),
+}
+SEPARATED = np.array([-2.0, -0.3, 0.7, 1.5, 4.0])
+POSITIVE = np.array([0.3, 0.7, 1.5, 4.0])
+
+
+def exact(values):
+    with np.errstate(divide="ignore"):
+        pairs = 1.0 / (values[None, :] - values[:, None])
+    np.fill_diagonal(pairs, 0.0)
+    return pairs
+
+
+def matrix(backend, rule, values):
+    return backend.numpy(rule.matrix(backend.array(values)))
+
+
+@pytest.mark.parametrize(("rule", "without"), LIMITS.items(), ids=lambda x: "" if isinstance(x, tuple) else repr(x))
+def test_contract(backend, rule, without):
+    check_gap(rule, backend.xp, without=without, device=backend.device)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+@pytest.mark.parametrize("rule", LIMITS, ids=repr)
+def test_batches_and_small_sizes(backend, rule):
+    batch = np.stack([SEPARATED, 2 * SEPARATED, np.zeros(5)])
+    pairs = matrix(backend, rule, batch)
+    bound = backend.numpy(rule.bound(backend.array(batch)))
+    assert bound.shape == (3,)
+    for k in range(3):
+        # Equal up to the order in which a library's vector units add.
+        np.testing.assert_allclose(pairs[k], matrix(backend, rule, batch[k]), rtol=4 * np.finfo(float).eps)
+    for shape in ((0,), (1,), (0, 3), (2, 0)):
+        assert matrix(backend, rule, np.zeros(shape)).shape == (*shape, shape[-1])
+        assert tuple(rule.bound(backend.array(np.zeros(shape))).shape) == shape[:-1]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        MaskedGap(),
+        ClippedGap(),
+        TopNGap(5),
+        PadeGap(),
+        TaylorGap(10_000),
+        PowerIterationGap(10_000),
+        BalancedPowerIterationGap(10_000),
+        BroadenedGap(1e-9),
+    ],
+    ids=repr,
+)
+def test_the_exact_rule_is_the_limit_off_ties(backend, rule):
+    # 1.5/4 and the like to the power 10^4 is zero; the narrow width is squared.
+    np.testing.assert_allclose(
+        matrix(backend, rule, SEPARATED), exact(SEPARATED), rtol=512 * np.finfo(float).eps
+    )
+
+
+@pytest.mark.parametrize("rule", [TaylorGap, BalancedPowerIterationGap, PowerIterationGap])
+def test_more_terms_come_closer(backend, rule):
+    errors = [np.max(np.abs(matrix(backend, rule(k), POSITIVE) - exact(POSITIVE))) for k in (2, 8, 32, 128)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-12 < 1e-3 < errors[0]
+
+
+def test_series_are_geometric_sums(backend):
+    for a, b in ((2.0, 0.5), (2.0, -1.9), (-3.0, 1.0), (1.0, 1e-20), (1.0, 0.0), (1.0, 1.0 - 1e-9)):
+        q = np.longdouble(b) / np.longdouble(a)
+        for terms in (1, 2, 19, 101):
+            total = sum(q**k for k in range(terms)) / a
+            pair = matrix(backend, TaylorGap(terms - 1), np.array([b, a]))[0, 1]
+            np.testing.assert_allclose(pair, float(total), rtol=64 * np.finfo(float).eps)
+
+
+def test_asymmetry_of_the_published_rule(backend):
+    # Its symmetric part is q^(K-1)/(2 a), and its antisymmetric part the balanced rule.
+    for steps in (1, 2, 5, 19):
+        pairs = matrix(backend, PowerIterationGap(steps), POSITIVE)
+        larger = np.maximum(POSITIVE[:, None], POSITIVE)
+        ratio = np.minimum(POSITIVE[:, None], POSITIVE) / larger
+        expected = ratio ** (steps - 1) / (2 * larger)
+        np.fill_diagonal(expected, 0.0)
+        allowed = 64 * np.finfo(float).eps * np.max(np.abs(pairs))
+        np.testing.assert_allclose((pairs + pairs.T) / 2, expected, rtol=0, atol=allowed)
+        balanced = matrix(backend, BalancedPowerIterationGap(steps), POSITIVE)
+        np.testing.assert_allclose((pairs - pairs.T) / 2, balanced, rtol=0, atol=allowed)
+
+
+def test_bounds_of_the_papers(backend):
+    # The largest is taken at a tie, or next to one where ties are 0.
+    close = np.array([0.5, 2.0 * (1 - 1e-15), 2.0])
+    for rule, bound in (
+        (PowerIterationGap(19), 19 / 2.0),
+        (BalancedPowerIterationGap(19), 19 / 2.0),
+        (TaylorGap(100), 101 / 2.0),
+    ):
+        np.testing.assert_allclose(backend.numpy(rule.bound(backend.array(close))), bound)
+        reached = np.max(np.abs(matrix(backend, rule, close)[1:, 1:]))
+        assert 0.96 * bound < reached <= bound
+    assert float(ClippedGap(1e10).bound(backend.array(close))) == 1e10
+    assert np.isinf(float(ExactGap().bound(backend.array(close))))
+
+
+@pytest.mark.parametrize(
+    "rule", [MaskedGap(), BroadenedGap(), ClippedGap(), TaylorGap(), PadeGap(), BalancedPowerIterationGap()]
+)
+def test_a_tie_has_no_sign_and_gets_zero(backend, rule):
+    for values in ([2.0, 2.0], [-2.0, -2.0], [0.0, 0.0]):
+        np.testing.assert_array_equal(matrix(backend, rule, np.array(values)), np.zeros((2, 2)))
+
+
+def test_opposite_values_are_no_tie(backend):
+    values = np.array([-2.0, 2.0])
+    for rule in (MaskedGap(), BroadenedGap(1e-9), ClippedGap(), PadeGap(), BalancedPowerIterationGap(2)):
+        pair = matrix(backend, rule, values)[0, 1]
+        np.testing.assert_allclose(pair, 0.25, rtol=512 * np.finfo(float).eps)
+
+
+def test_clipping(backend):
+    values = np.array([1.0, 1.0 + 1e-3])
+    assert matrix(backend, ClippedGap(limit=10.0), values)[0, 1] == 10.0
+    assert matrix(backend, ClippedGap(limit=10.0), values)[1, 0] == -10.0
+
+
+def test_top_n_keeps_pairs_with_a_leading_value(backend):
+    values = np.array([0.1, -3.0, 0.5, 2.0])
+    expected = exact(values)
+    small = np.ix_([0, 2], [0, 2])
+    expected[small] = 0.0
+    np.testing.assert_allclose(matrix(backend, TopNGap(2), values), expected)
+
+
+def test_top_n_is_permutation_equivariant_where_magnitudes_differ(backend):
+    permutation_equivariance(TopNGap(2), backend.array(SEPARATED))
+
+
+def test_broadening_is_lorentzian(backend):
+    values, width = np.array([0.0, 0.1, 2.0]), 0.05
+    d = values[None, :] - values[:, None]
+    expected = d / (d**2 + (width * 2.0) ** 2)
+    np.testing.assert_allclose(matrix(backend, BroadenedGap(width), values), expected)
+    assert float(BroadenedGap(width).bound(backend.array(values))) == 1 / (2 * width * 2.0)
+
+
+@pytest.mark.parametrize(
+    ("q", "published"), [(0.1, 1e-12), (0.5, 1e-12), (0.9, 1e-12), (0.99, 1e-11), (0.999, 3e-10)]
+)
+def test_pade_error_table(backend, q, published):
+    pair = matrix(backend, PadeGap(), np.array([q, 1.0]))[0, 1]
+    assert abs(pair - 1 / (1 - q)) <= published
+
+
+@pytest.mark.parametrize(("q", "published"), [(0.7, 7.63e-16), (0.9, 2.4e-4), (0.99, 36.2), (0.999, 904.0)])
+def test_taylor_error_table(backend, q, published):
+    pair = matrix(backend, TaylorGap(100), np.array([q, 1.0]))[0, 1]
+    np.testing.assert_allclose(1 / (1 - q) - pair, published, rtol=0.02, atol=1e-15)
+
+
+def test_pade_in_single_precision(backend):
+    pair = matrix(backend, PadeGap(), np.array([0.999, 1.0], dtype=np.float32))[0, 1]
+    gap = float(np.float32(1.0) - np.float32(0.999))
+    assert abs(pair - 1 / gap) * gap < 5e-4
+
+
+def test_eigenvalues_that_are_zero_have_no_series(backend):
+    # a = 0 has no reciprocal; b = 0 is q = 0.
+    for rule in (TaylorGap(), PadeGap(), PowerIterationGap(), BalancedPowerIterationGap(3)):
+        pairs = matrix(backend, rule, np.array([0.0, 0.0, 2.0]))
+        assert np.isfinite(pairs).all()
+        assert pairs[0, 1] == pairs[1, 0] == 0.0
+        np.testing.assert_allclose(pairs[0, 2], 0.5, rtol=512 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: PowerIterationGap(0), lambda: BalancedPowerIterationGap(-1), lambda: TaylorGap(-1)]
+)
+def test_too_few_terms_raise(make):
+    with pytest.raises(ValueError, match="at least 1 step"):
+        make()
+
+
+def test_rules_are_values():
+    assert MaskedGap() == MaskedGap()
+    assert hash(PowerIterationGap(19)) == hash(PowerIterationGap(19)) != hash(PowerIterationGap(20))
+    assert repr(MaskedGap(noise=None)) == "MaskedGap(tolerance=None, noise=None)"
+    assert RoundingFloor(eps=2**-8).eps == 2**-8
