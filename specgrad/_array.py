@@ -64,6 +64,8 @@ def is_readable(x: Array) -> bool:
         _STAND_INS[kind] = any(hasattr(base, "__dlpack_device__") for base in kind.__mro__[1:])
     if _STAND_INS[kind] or is_lazy_array(x):
         return False
+    if hasattr(x, "__array_interface__"):  # NumPy's scalars, which have no device
+        return True
     try:
         return bool(x.__dlpack_device__()[0] == _DLPACK_CPU)
     except Exception:  # a batched array's refusal has a different type in each library

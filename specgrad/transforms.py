@@ -10,7 +10,7 @@ from specgrad.bind import Evaluate, Primitive
 __all__ = ["jvp", "vjp"]
 
 
-def vjp(function: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, Callable[..., Arrays]]:
+def vjp(function: Callable[..., Any], /, *args: Any, **options: Any) -> tuple[Any, Callable[..., Arrays]]:
     """The output of a function and its pullback, the vector-Jacobian product.
 
     Parameters
@@ -62,7 +62,7 @@ def vjp(function: Callable[..., Any], *args: Any, **options: Any) -> tuple[Any, 
 
 
 def jvp(
-    function: Callable[..., Any], args: tuple[Any, ...], tangents: Arrays, **options: Any
+    function: Callable[..., Any], args: tuple[Any, ...], tangents: Arrays, /, **options: Any
 ) -> tuple[Any, Any]:
     """The output of a function and its tangent, the Jacobian-vector product.
 

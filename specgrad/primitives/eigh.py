@@ -54,7 +54,7 @@ class Eigh:
         if self.truncation is not None:
             g_kept_values, g_kept_vectors = self._extend(outputs[2], values, *cotangents[:2])
             g_values, g_vectors = _sum(g_values, g_kept_values), _sum(g_vectors, g_kept_vectors)
-        if (g_values is None and g_vectors is None) or arrays[0].size == 0:
+        if (g_values is None and g_vectors is None) or 0 in arrays[0].shape:
             return (None,)
         if g_vectors is not None:
             readable = binding.view(g_vectors) is not None and binding.view(values) is not None

@@ -36,12 +36,14 @@ class ApplyFunction:
         values, vectors = decompose(self.solver, a)
         values = _without_rounding(self.function, values)
         if self.truncation is None:
-            return (vectors * as_row(self.function(values))) @ adjoint(vectors), values, vectors
+            image = self.function(_defined(self.function, values))
+            return (vectors * as_row(image)) @ adjoint(vectors), values, vectors
         xp = namespace(values)
         by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
         values, vectors = take_columns(by_magnitude, values, vectors)
         kept = leading_run(self.truncation.keep(a, values, vectors))
-        image = xp.where(kept, self.function(stand_in(values, kept)), 0.0)
+        image = self.function(_defined(self.function, stand_in(values, kept)))
+        image = xp.where(kept, image, 0.0)
         rank = xp.sum(xp.astype(kept, xp.int32), axis=-1, dtype=xp.int32)
         return (vectors * as_row(image)) @ adjoint(vectors), rank, values, vectors
 
@@ -52,7 +54,7 @@ class ApplyFunction:
         total = None
         if g_image is not None:
             total = self._first_derivative(binding, arrays[0], outputs, g_image)
-        if (g_values is not None or g_vectors is not None) and values.size > 0:
+        if (g_values is not None or g_vectors is not None) and 0 not in values.shape:
             through_outputs = eigh.vjp(values, vectors, g_values, g_vectors, self.gradient.gap)
             total = through_outputs if total is None else total + through_outputs
         return (total,)
@@ -135,3 +137,12 @@ def _without_rounding(function: MatrixFunction, values: Array) -> Array:
     magnitude = xp.abs(values)
     rounding = values.shape[-1] * eps(values) * xp.max(magnitude, axis=-1, keepdims=True)
     return xp.where(magnitude <= rounding, 0.0, values)
+
+
+def _defined(function: MatrixFunction, values: Array) -> Array:
+    """The eigenvalues, with NaN outside the domain, where libraries differ in what they give."""
+    domain: Domain | None = getattr(function, "domain", None)
+    if domain is None:
+        return values
+    inside = values >= 0 if domain.includes_zero else values > 0
+    return namespace(values).where(inside, values, float("nan"))

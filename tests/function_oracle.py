@@ -1,0 +1,64 @@
+"""The derivative of a matrix function with 50 digits, without eigenvectors or divided differences.
+
+``f([[A, E], [0, A]]) = [[f(A), L_f(A, E)], [0, f(A)]]`` (Higham, "Functions of Matrices", theorem 3.6), so
+a matrix function that knows nothing of Hermitian matrices gives the derivative of one that does.
+"""
+
+from functools import cache
+
+import mpmath
+import numpy as np
+
+from specgrad.testing import Spectrum
+
+
+def _roots(block: mpmath.matrix) -> tuple[mpmath.matrix, mpmath.matrix]:
+    """Square root and inverse square root by Denman and Beavers' iteration, with digits to spare."""
+    with mpmath.workdps(100):
+        y, z = block, mpmath.eye(block.rows)
+        for _ in range(200):
+            y, z, before = (y + z**-1) / 2, (z + y**-1) / 2, y
+            if mpmath.mnorm(y - before) < mpmath.mpf(10) ** -60 * mpmath.mnorm(y):
+                return y, z
+    raise ArithmeticError("The reference for the square root did not converge.")
+
+
+_FUNCTIONS = {
+    "sqrtm": lambda block: _roots(block)[0],
+    "inv_sqrtm": lambda block: _roots(block)[1],
+    "logm": mpmath.logm,
+    "expm": mpmath.expm,
+}
+
+
+@cache
+def frechet(function: str, spectrum: Spectrum, n: int, dtype: str) -> tuple[np.ndarray, ...]:
+    """``A``, a direction ``E``, and ``L_f(A, E)`` rounded from 50 digits."""
+    a = spectrum.matrix(n, dtype)
+    generator = np.random.default_rng(1)
+    e = generator.standard_normal((n, n)).astype(dtype)
+    if np.iscomplexobj(a):
+        e = e + 1j * generator.standard_normal((n, n))
+    e = ((e + e.conj().T) / 2).astype(dtype)
+    block = np.block([[a, e], [np.zeros_like(a), a]])
+    with mpmath.workdps(50):
+        image = _FUNCTIONS[function](mpmath.matrix(block.tolist()))
+        kind = complex if np.iscomplexobj(a) else lambda number: float(mpmath.re(number))
+        derivative = np.array([[kind(image[i, n + j]) for j in range(n)] for i in range(n)])
+    return a, e, derivative
+
+
+def sign_frechet(a: np.ndarray, cut: float, e: np.ndarray) -> np.ndarray:
+    """``L_sign(A - cut I, E)``, by Newton's iteration ``X <- (X + X^-1)/2`` on the block matrix."""
+    n = a.shape[0]
+    shifted = a - cut * np.eye(n)
+    block = np.block([[shifted, e], [np.zeros_like(a), shifted]])
+    with mpmath.workdps(50):
+        x = mpmath.matrix(block.tolist())
+        for _ in range(40):
+            following = (x + x**-1) / 2
+            if mpmath.mnorm(following - x) < mpmath.mpf(10) ** -40:
+                break
+            x = following
+        kind = complex if np.iscomplexobj(a) else lambda number: float(mpmath.re(number))
+        return np.array([[kind(x[i, n + j]) for j in range(n)] for i in range(n)])
