@@ -105,7 +105,7 @@ def _offending_part(values: Array, inner: Array) -> Array:
 def _excess(values: Array, vectors: Array, cotangent: Array, tolerance: float | None) -> float | None:
     """The relative size of the offending part where it is not rounding."""
     xp = namespace(values)
-    if cotangent.size == 0:
+    if 0 in cotangent.shape:
         return None
     if not is_complex(cotangent):
         gaps = xp.diff(xp.sort(values, axis=-1), axis=-1)
@@ -134,7 +134,9 @@ _WARNED: set[tuple[str, int]] = set()
 
 def _warn_once(message: str, cotangent: Array) -> None:
     """Warn once for each place in the code of the caller, however often the derivative runs there."""
-    inside = ("specgrad", type(cotangent).__module__.partition(".")[0])
+    # The library may define its arrays and its functions in different packages.
+    library = (type(cotangent).__module__, namespace(cotangent).__name__)
+    inside = ("specgrad", *(name.partition(".")[0] for name in library))
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inside):
         frame = frame.f_back

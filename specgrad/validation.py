@@ -81,7 +81,7 @@ def is_exactly_hermitian(a: Array, name: str, precision: float) -> bool:
 def require_domain(values: Array, rank: Array | None, function: object, domain: Domain) -> None:
     """Raise if an eigenvalue that is kept lies outside the domain; both arrays must be readable."""
     xp = namespace(values)
-    if values.size == 0:
+    if 0 in values.shape:
         return
     magnitude = xp.max(xp.abs(values), axis=-1, keepdims=True)
     rounding = values.shape[-1] * eps(values) * magnitude

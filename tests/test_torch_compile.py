@@ -3,8 +3,11 @@
 import contextlib
 import os
 import shutil
+import subprocess
+import sys
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +97,21 @@ def test_compiled_around_vmap_of_grad(options):
 def test_compiled_with_the_default_backend():
     a = matrices(RAGGED)
     torch.testing.assert_close(gradient(compiled(loss, "inductor"), a), gradient(loss, a), **ROUNDING)
+
+
+def test_compiled_as_the_first_thing_in_a_process():
+    program = """
+import torch, specgrad_torch
+a = torch.diag(torch.arange(3.0)).requires_grad_()
+loss = lambda a: specgrad_torch.eigh(a).eigenvalues.square().sum()
+torch.compile(loss, fullgraph=True, backend="aot_eager")(a).backward()
+assert torch.equal(a.grad, 2 * a.detach()), a.grad
+"""
+    root = Path(specgrad_torch.__file__).parents[1]
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_compiled_for_many_batch_sizes():

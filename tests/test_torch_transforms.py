@@ -36,13 +36,13 @@ def gradcheck(function, a):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("gap", GAP_RULES, ids=repr)
 def test_every_gap_rule_agrees_with_finite_differences(gap, dtype):
-    assert gradcheck(lambda a: rebuilt(a, gap=gap), matrices(SEPARATED, dtype))
+    assert gradcheck(lambda a: rebuilt(a, gap=gap), matrices(SEPARATED[0], dtype))
 
 
 @pytest.mark.parametrize("gap", GAP_RULES, ids=repr)
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=repr)
 def test_every_truncation_agrees_with_finite_differences(truncation, gap):
-    a = matrices(SEPARATED)
+    a = matrices(SEPARATED[0])
     assert gradcheck(lambda a: rebuilt(a, gap=gap, truncation=truncation), a)
 
 
@@ -68,7 +68,7 @@ def test_power_iteration_agrees_with_finite_differences():
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("gap", EXACT_RULES, ids=repr)
 def test_double_backward_agrees_with_finite_differences(gap, dtype):
-    a = matrices(((64.0, 16.0, 4.0), (2.0, 1.0, -4.0)), dtype).requires_grad_()
+    a = matrices((2.0, 1.0, -4.0), dtype).requires_grad_()
     assert torch.autograd.gradgradcheck(lambda a: rebuilt(a, gap=gap), a)
 
 
@@ -125,18 +125,20 @@ def test_hessian_of_a_batch_under_vmap_is_that_of_each():
 
 
 def test_third_order_agrees_with_finite_differences():
-    def function(a):
-        return loss(a, gap=ExactGap())
-
     a = matrices((9.0, 3.0, 1.0))
-    expected = finite_differences(func.hessian(function), a)
-    for third in (func.jacfwd(func.hessian(function)), func.jacrev(func.hessian(function))):
-        torch.testing.assert_close(third(a), expected, atol=1e-5, rtol=1e-5)
+    expected = finite_differences(func.hessian(loss), a)
+    for third in (
+        func.jacrev(func.jacrev(func.jacrev(loss))),
+        func.jacfwd(func.jacrev(func.jacrev(loss))),
+        func.jacrev(func.hessian(loss)),
+    ):
+        torch.testing.assert_close(third(a), expected, **DIFFERENCES)
 
 
-def test_third_level_of_forward_mode_is_refused_in_a_sentence():
-    with pytest.raises(NotImplementedError, match=r"3 levels of forward mode .* use reverse mode"):
-        func.jacfwd(func.jacfwd(func.jacfwd(loss)))(matrices((9.0, 3.0, 1.0)))
+@pytest.mark.parametrize("inner", [func.jacfwd, func.jacrev])
+def test_what_nested_forward_mode_cannot_do_is_refused_in_a_sentence(inner):
+    with pytest.raises(NotImplementedError, match=r"[23] levels of forward mode .* use forward mode once"):
+        func.jacfwd(func.jacfwd(inner(loss)))(matrices((9.0, 3.0, 1.0)))
 
 
 def test_exact_tie_where_the_gradient_of_torch_is_nan():

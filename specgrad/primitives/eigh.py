@@ -54,8 +54,10 @@ class Eigh:
         if self.truncation is not None:
             g_kept_values, g_kept_vectors = self._extend(outputs[2], values, *cotangents[:2])
             g_values, g_vectors = _sum(g_values, g_kept_values), _sum(g_vectors, g_kept_vectors)
-        if (g_values is None and g_vectors is None) or 0 in arrays[0].shape:
+        if g_values is None and g_vectors is None:
             return (None,)
+        if 0 in arrays[0].shape:
+            return (namespace(values).zeros_like(arrays[0]),)
         if g_vectors is not None:
             readable = binding.view(g_vectors) is not None and binding.view(values) is not None
             g_vectors = self.gauge.apply(values, vectors, g_vectors, readable)
