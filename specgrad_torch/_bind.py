@@ -48,6 +48,7 @@ class TorchBinding:
             or type(array) not in _PLAIN
             or array.device.type != "cpu"
             or torch._C._functorch.is_functorch_wrapped_tensor(array)
+            or torch._C._functorch.is_legacy_batchedtensor(array)  # of autograd.grad(is_grads_batched=True)
         ):
             return None
         return array.detach()
