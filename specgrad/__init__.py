@@ -16,15 +16,8 @@ from specgrad.gaps import (
 )
 from specgrad.gauge import GaugeError, GaugeWarning, ProjectGauge, RaiseGauge, WarnGauge
 from specgrad.gradients import DaleckiiKrein, ThroughEigenvectors
-from specgrad.matrix_functions import (
-    expm,
-    inv_sqrtm,
-    logm,
-    matrix_function,
-    powm,
-    spectral_projector,
-    sqrtm,
-)
+from specgrad.matrix_functions import matrix_function, spectral_projector
+from specgrad.named_functions import expm, inv_sqrtm, logm, powm, sqrtm
 from specgrad.planning import required_steps
 from specgrad.results import EighResult, TruncatedEighResult
 from specgrad.solvers import ConvergenceError, DenseEigh, DenseSVD, Fallback, PowerIteration

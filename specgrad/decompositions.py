@@ -1,7 +1,7 @@
 """Eigendecompositions of Hermitian matrices with stable derivatives."""
 
 from specgrad._array import eps
-from specgrad._typing import Array
+from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding, differentiable
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gauge import GaugePolicy, WarnGauge
@@ -91,17 +91,7 @@ def eigh(
     array([[0.5, 0.5],
            [0.5, 0.5]])
     """
-    require_matrices(a, "a")
-    require_method(solver, "solve", "solver", "DenseEigh()")
-    if gap is not None:
-        require_method(gap, "matrix", "gap", "MaskedGap()")
-    if truncation is not None:
-        require_method(truncation, "keep", "truncation", "MaxRank(4)")
-    precision, a = eps(a), to_computing_precision(a)
-    if gap is None and not has_own_derivative(solver):
-        gap = _DEFAULT_GAP
-    solver = prepare(solver, binding.view(a), check_finite, precision)
-    outputs = binding.apply(Eigh(solver=solver, gap=gap, truncation=truncation, gauge=gauge), a)
+    outputs = _decompose(binding, a, gap, solver, truncation, gauge, check_finite)
     return EighResult(*outputs) if truncation is None else TruncatedEighResult(*outputs[:3])
 
 
@@ -134,4 +124,27 @@ def eigvalsh(binding: Binding, a: Array, *, solver: Solver = DenseEigh(), check_
     >>> eigvalsh(np.array([[2.0, 1.0], [1.0, 2.0]]))
     array([1., 3.])
     """
-    return eigh.bound(binding)(a, solver=solver, check_finite=check_finite).eigenvalues
+    return _decompose(binding, a, None, solver, None, WarnGauge(tolerance=None), check_finite)[0]
+
+
+def _decompose(
+    binding: Binding,
+    a: Array,
+    gap: GapRule | None,
+    solver: Solver,
+    truncation: Truncation | None,
+    gauge: GaugePolicy,
+    check_finite: bool,
+) -> Arrays:
+    """The outputs of the primitive."""
+    require_matrices(a, "a")
+    require_method(solver, "solve", "solver", "DenseEigh()")
+    if gap is not None:
+        require_method(gap, "matrix", "gap", "MaskedGap()")
+    if truncation is not None:
+        require_method(truncation, "keep", "truncation", "MaxRank(4)")
+    precision, a = eps(a), to_computing_precision(a)
+    if gap is None and not has_own_derivative(solver):
+        gap = _DEFAULT_GAP
+    solver = prepare(solver, binding.view(a), check_finite, precision)
+    return binding.apply(Eigh(solver=solver, gap=gap, truncation=truncation, gauge=gauge), a)

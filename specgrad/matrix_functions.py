@@ -3,14 +3,14 @@ r"""Functions of Hermitian matrices with derivatives that are exact at every gap
 from specgrad._array import eps
 from specgrad._typing import Array
 from specgrad.bind import Binding, differentiable
-from specgrad.functions import Domain, Exp, InverseSqrt, Log, MatrixFunction, One, Power, Sqrt
+from specgrad.functions import Domain, MatrixFunction, One
 from specgrad.gradients import DaleckiiKrein, GradientRule
 from specgrad.primitives import ApplyFunction
 from specgrad.solvers import DenseEigh, Solver, prepare
 from specgrad.truncation import Truncation
 from specgrad.validation import require_domain, require_matrices, require_method, to_computing_precision
 
-__all__ = ["expm", "inv_sqrtm", "logm", "matrix_function", "powm", "spectral_projector", "sqrtm"]
+__all__ = ["evaluate", "matrix_function", "spectral_projector"]
 
 
 @differentiable
@@ -71,254 +71,7 @@ def matrix_function(
     array([[1., 0.],
            [0., 1.]])
     """
-    require_matrices(a, "a")
-    require_method(function, "divided_difference", "function", "Log() or FromDerivative(f, derivative)")
-    require_method(solver, "solve", "solver", "DenseEigh()")
-    require_method(gradient, "pair_matrix", "gradient", "DaleckiiKrein()")
-    if truncation is not None:
-        require_method(truncation, "keep", "truncation", "MaxRank(4)")
-    precision, a = eps(a), to_computing_precision(a)
-    solver = prepare(solver, binding.view(a), check_finite, precision)
-    primitive = ApplyFunction(function=function, solver=solver, gradient=gradient, truncation=truncation)
-    outputs = binding.apply(primitive, a)
-    domain: Domain | None = getattr(function, "domain", None)
-    values = binding.view(outputs[-2])
-    if domain is not None and values is not None:
-        require_domain(values, None if truncation is None else binding.view(outputs[1]), function, domain)
-    return outputs[0]
-
-
-@differentiable
-def sqrtm(
-    binding: Binding,
-    a: Array,
-    *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
-    truncation: Truncation | None = None,
-    check_finite: bool = True,
-) -> Array:
-    r"""The principal square root of Hermitian positive semi-definite matrices.
-
-    Parameters
-    ----------
-    a : array, shape (..., n, n)
-        Hermitian and positive semi-definite. On a null space the derivative is infinite: truncate it.
-    solver, gradient, truncation, check_finite
-        As in `matrix_function`.
-
-    Returns
-    -------
-    array, shape (..., n, n)
-
-    Raises
-    ------
-    TypeError, ValueError, ConvergenceError
-        As `matrix_function`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from specgrad import sqrtm
-    >>> sqrtm(np.diag([4.0, 9.0]))
-    array([[2., 0.],
-           [0., 3.]])
-    """
-    return matrix_function.bound(binding)(
-        a,
-        Sqrt(),
-        solver=solver,
-        gradient=gradient,
-        truncation=truncation,
-        check_finite=check_finite,
-    )
-
-
-@differentiable
-def inv_sqrtm(
-    binding: Binding,
-    a: Array,
-    *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
-    truncation: Truncation | None = None,
-    check_finite: bool = True,
-) -> Array:
-    r"""The inverse square root of Hermitian positive definite matrices: the heart of whitening.
-
-    Parameters
-    ----------
-    a : array, shape (..., n, n)
-        Hermitian and positive definite, or truncated to where it is.
-    solver, gradient, truncation, check_finite
-        As in `matrix_function`.
-
-    Returns
-    -------
-    array, shape (..., n, n)
-
-    Raises
-    ------
-    TypeError, ValueError, ConvergenceError
-        As `matrix_function`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from specgrad import inv_sqrtm
-    >>> inv_sqrtm(np.diag([4.0, 0.25]))
-    array([[0.5, 0. ],
-           [0. , 2. ]])
-    """
-    return matrix_function.bound(binding)(
-        a,
-        InverseSqrt(),
-        solver=solver,
-        gradient=gradient,
-        truncation=truncation,
-        check_finite=check_finite,
-    )
-
-
-@differentiable
-def powm(
-    binding: Binding,
-    a: Array,
-    exponent: float,
-    *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
-    truncation: Truncation | None = None,
-    check_finite: bool = True,
-) -> Array:
-    r"""A real power of Hermitian matrices.
-
-    Parameters
-    ----------
-    a : array, shape (..., n, n)
-        Hermitian; positive for exponents that are not integers.
-    exponent : float
-        Not differentiated.
-    solver, gradient, truncation, check_finite
-        As in `matrix_function`.
-
-    Returns
-    -------
-    array, shape (..., n, n)
-
-    Raises
-    ------
-    TypeError, ValueError, ConvergenceError
-        As `matrix_function`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from specgrad import powm
-    >>> powm(np.diag([4.0, 9.0]), 1.5)
-    array([[ 8.,  0.],
-           [ 0., 27.]])
-    """
-    return matrix_function.bound(binding)(
-        a,
-        Power(exponent),
-        solver=solver,
-        gradient=gradient,
-        truncation=truncation,
-        check_finite=check_finite,
-    )
-
-
-@differentiable
-def logm(
-    binding: Binding,
-    a: Array,
-    *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
-    truncation: Truncation | None = None,
-    check_finite: bool = True,
-) -> Array:
-    r"""The principal logarithm of Hermitian positive definite matrices.
-
-    Parameters
-    ----------
-    a : array, shape (..., n, n)
-        Hermitian and positive definite, or truncated to where it is.
-    solver, gradient, truncation, check_finite
-        As in `matrix_function`.
-
-    Returns
-    -------
-    array, shape (..., n, n)
-
-    Raises
-    ------
-    TypeError, ValueError, ConvergenceError
-        As `matrix_function`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from specgrad import logm
-    >>> logm(np.eye(2))
-    array([[0., 0.],
-           [0., 0.]])
-    """
-    return matrix_function.bound(binding)(
-        a,
-        Log(),
-        solver=solver,
-        gradient=gradient,
-        truncation=truncation,
-        check_finite=check_finite,
-    )
-
-
-@differentiable
-def expm(
-    binding: Binding,
-    a: Array,
-    *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
-    truncation: Truncation | None = None,
-    check_finite: bool = True,
-) -> Array:
-    r"""The exponential of Hermitian matrices.
-
-    Parameters
-    ----------
-    a : array, shape (..., n, n)
-        Hermitian.
-    solver, gradient, truncation, check_finite
-        As in `matrix_function`.
-
-    Returns
-    -------
-    array, shape (..., n, n)
-
-    Raises
-    ------
-    TypeError, ValueError, ConvergenceError
-        As `matrix_function`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from specgrad import expm
-    >>> expm(np.zeros((2, 2)))
-    array([[1., 0.],
-           [0., 1.]])
-    """
-    return matrix_function.bound(binding)(
-        a,
-        Exp(),
-        solver=solver,
-        gradient=gradient,
-        truncation=truncation,
-        check_finite=check_finite,
-    )
+    return evaluate(binding, a, function, solver, gradient, truncation, check_finite)
 
 
 @differentiable
@@ -363,6 +116,31 @@ def spectral_projector(
            [0., 0., 0.],
            [0., 0., 1.]])
     """
-    return matrix_function.bound(binding)(
-        a, One(), solver=solver, gradient=gradient, truncation=truncation, check_finite=check_finite
-    )
+    return evaluate(binding, a, One(), solver, gradient, truncation, check_finite)
+
+
+def evaluate(
+    binding: Binding,
+    a: Array,
+    function: MatrixFunction,
+    solver: Solver,
+    gradient: GradientRule,
+    truncation: Truncation | None,
+    check_finite: bool,
+) -> Array:
+    """``f(A)`` on a binding, after the checks that all matrix functions share."""
+    require_matrices(a, "a")
+    require_method(function, "divided_difference", "function", "Log() or FromDerivative(f, derivative)")
+    require_method(solver, "solve", "solver", "DenseEigh()")
+    require_method(gradient, "pair_matrix", "gradient", "DaleckiiKrein()")
+    if truncation is not None:
+        require_method(truncation, "keep", "truncation", "MaxRank(4)")
+    precision, a = eps(a), to_computing_precision(a)
+    solver = prepare(solver, binding.view(a), check_finite, precision)
+    primitive = ApplyFunction(function=function, solver=solver, gradient=gradient, truncation=truncation)
+    outputs = binding.apply(primitive, a)
+    domain: Domain | None = getattr(function, "domain", None)
+    values = binding.view(outputs[-2])
+    if domain is not None and values is not None:
+        require_domain(values, None if truncation is None else binding.view(outputs[1]), function, domain)
+    return outputs[0]

@@ -68,7 +68,7 @@ class PowerIterationGap:
         leads, weight, t = _pairs(values)
         fewer = geometric_sum(t, self.steps - 1)
         last_power = 1.0 - t * fewer  # q^(K-1)
-        weight = weight * namespace(values).astype(off_diagonal(values), values.dtype)
+        weight = namespace(values).where(off_diagonal(values), weight, 0.0)
         return weight * (fewer + leads * last_power)
 
     def bound(self, values: Array) -> Array:

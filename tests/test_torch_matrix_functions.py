@@ -1,0 +1,130 @@
+"""Matrix functions under PyTorch: second derivatives at ties, and the gradients that papers compose."""
+
+import numpy as np
+import pytest
+from backends import BACKENDS, UnavailableError, required
+
+from specgrad import (
+    BalancedPowerIterationGap,
+    BroadenedGap,
+    ClippedGap,
+    ExactGap,
+    MaskedGap,
+    MaxRank,
+    PadeGap,
+    PowerIterationGap,
+    TaylorGap,
+    ThroughEigenvectors,
+    TopNGap,
+)
+from specgrad.testing import random_unitary
+
+try:
+    torch = BACKENDS["torch"].load()
+except UnavailableError as reason:
+    if "torch" in required():
+        raise
+    pytest.skip(str(reason), allow_module_level=True)
+
+import specgrad_torch
+
+ROOTS_AND_OTHERS = (
+    specgrad_torch.sqrtm,
+    specgrad_torch.inv_sqrtm,
+    specgrad_torch.logm,
+    specgrad_torch.expm,
+    lambda a: specgrad_torch.powm(a, 0.3),
+    lambda a: specgrad_torch.powm(a, -2),
+)
+
+
+def hermitian(values, dtype):
+    q = random_unitary(len(values), dtype, np.random.default_rng(0))
+    a = (q * np.array(values)) @ q.conj().T
+    return torch.asarray((a + a.conj().T) / 2)
+
+
+def scalar(function):
+    """A real loss that depends on the whole of ``function(herm(a))``."""
+
+    def loss(a):
+        image = function(0.5 * (a + a.mH))
+        weight = torch.arange(1.0, a.numel() + 1, dtype=torch.float64).reshape(a.shape)
+        return (image * weight).abs().square().sum()
+
+    return loss
+
+
+@pytest.mark.parametrize("values", [(1.0, 1.0, 1.0), (2.0, 0.5, 0.5), (1.0, 1.0 + 1e-9, 3.0)], ids=str)
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("index", range(len(ROOTS_AND_OTHERS)))
+def test_first_and_second_derivatives_hold_at_ties(index, dtype, values):
+    loss = scalar(ROOTS_AND_OTHERS[index])
+    a = hermitian(values, dtype).requires_grad_()
+    assert torch.autograd.gradcheck(loss, a, check_forward_ad=True, rtol=1e-4)
+    assert torch.autograd.gradgradcheck(loss, a, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_derivatives_across_a_truncation(dtype):
+    a = hermitian((3.0, 3.0, 1.0, 0.5), dtype).requires_grad_()
+    for function in (
+        lambda x: specgrad_torch.spectral_projector(x, MaxRank(2)),
+        lambda x: specgrad_torch.inv_sqrtm(x, truncation=MaxRank(2)),
+    ):
+        assert torch.autograd.gradcheck(scalar(function), a, check_forward_ad=True, rtol=1e-4)
+        assert torch.autograd.gradgradcheck(scalar(function), a, rtol=1e-4)
+
+
+def test_hessians_by_every_nesting_agree_at_the_identity():
+    loss = scalar(specgrad_torch.inv_sqrtm)
+    a = torch.eye(3, dtype=torch.float64)
+    modes = (torch.func.jacfwd, torch.func.jacrev)
+    expected = torch.func.hessian(loss)(a)
+    for outer in modes:
+        for inner in modes:
+            torch.testing.assert_close(outer(inner(loss))(a), expected, rtol=1e-12, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "gap",
+    [
+        ExactGap(),
+        MaskedGap(noise=None),
+        BroadenedGap(width=0.1),
+        ClippedGap(1.0),
+        TopNGap(1),
+        TaylorGap(3),
+        PadeGap(),
+        PowerIterationGap(3),
+        BalancedPowerIterationGap(3),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_through_eigenvectors_is_what_composing_gives(dtype, gap):
+    a = hermitian((2.0, 1.0, 0.4), dtype)
+    cotangent = hermitian((1.0, -2.0, 0.3), dtype).roll(1, 0)
+
+    def gradient(function):
+        x = a.clone().requires_grad_()
+        return torch.autograd.grad(function(x), x, cotangent)[0]
+
+    def composed(x):
+        values, vectors = specgrad_torch.eigh(x, gap=gap)
+        return (vectors * values.rsqrt().to(vectors.dtype)) @ vectors.mH
+
+    measured = gradient(lambda x: specgrad_torch.inv_sqrtm(x, gradient=ThroughEigenvectors(gap)))
+    torch.testing.assert_close(measured, gradient(composed), rtol=1e-12, atol=1e-12)
+
+
+def test_a_compiled_matrix_function_keeps_its_gradient_at_a_tie():
+    torch._dynamo.reset()
+    a = torch.eye(3, dtype=torch.float64)
+    compiled = torch.compile(scalar(specgrad_torch.inv_sqrtm), fullgraph=True, backend="aot_eager")
+    gradients = []
+    for loss in (compiled, scalar(specgrad_torch.inv_sqrtm)):
+        x = a.clone().requires_grad_()
+        loss(x).backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients)
