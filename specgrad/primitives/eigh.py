@@ -80,7 +80,7 @@ class Eigh:
     def _restrict(self, rank: Array, values: Array, vectors: Array) -> tuple[Array, Array]:
         """The kept part: a slice for a bare `MaxRank`, zeros beyond the rank for the others."""
         if isinstance(self.truncation, MaxRank):
-            columns = self.truncation.rank
+            columns = min(self.truncation.rank, values.shape[-1])
             return values[..., :columns], vectors[..., :, :columns]
         xp = namespace(values)
         kept = _leading(rank, values.shape[-1])
