@@ -25,7 +25,7 @@ from specgrad._array import (
 from specgrad._typing import Array
 from specgrad.gaps._rule import RoundingFloor, no_ties
 
-__all__ = ["BalancedPowerIterationGap", "PadeGap", "PowerIterationGap", "TaylorGap"]
+__all__ = ["BalancedPowerIterationGap", "PadeGap", "PowerIterationGap", "TaylorGap", "geometric_sum"]
 
 
 @dataclass(frozen=True)
