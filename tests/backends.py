@@ -1,7 +1,7 @@
 """The one table of array libraries that the shared tests run on.
 
 A test takes the fixture ``backend`` and names none of them. A library that is not there skips its tests
-with a reason; naming it in ``SPECGRAD_REQUIRE`` turns that into a failure.
+with a reason; naming it in ``SPECGRAD_REQUIRE`` turns that into a failure, and runs one that is slow.
 """
 
 import importlib
@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 
 
 class UnavailableError(Exception):
@@ -23,6 +24,7 @@ class Backend:
     """One array library: how to make its arrays, how to look at them, and what it cannot do.
 
     `functions` is the module whose `eigh` works under the library's own autodiff, or None.
+    `on_request` says why its tests run only if ``SPECGRAD_REQUIRE`` names it, or is None.
     `xfails` maps the name of a test to the reason why it must fail.
     """
 
@@ -31,6 +33,7 @@ class Backend:
     device: str | None = None
     to_host: Callable[[Any], Any] = lambda x: x
     functions: str | None = None
+    on_request: str | None = None
     xfails: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -102,13 +105,27 @@ BACKENDS: dict[str, Backend] = {
         Backend("numpy", _numpy),
         Backend("array_api_strict", _strict),
         Backend("torch", _torch, functions="specgrad_torch"),
-        Backend("jax", _jax),
+        Backend("jax", _jax, on_request="it compiles every operation anew for every shape: minutes"),
         Backend("cupy", _cupy, to_host=lambda x: x.get()),
         Backend(
             "torch-cuda", _torch_cuda, device="cuda", to_host=lambda x: x.cpu(), functions="specgrad_torch"
         ),
     )
 }
+
+
+def obtain(name: str) -> Backend:
+    """The backend, loaded; else skip the test with the reason, or fail it where the backend is required."""
+    backend = BACKENDS[name]
+    if backend.on_request and name not in required():
+        pytest.skip(f"{name} runs if SPECGRAD_REQUIRE names it; {backend.on_request}")
+    try:
+        backend.load()
+    except UnavailableError as reason:
+        if name in required():
+            pytest.fail(f"SPECGRAD_REQUIRE names {name}, and {reason}.")
+        pytest.skip(str(reason))
+    return backend
 
 
 def required() -> frozenset[str]:

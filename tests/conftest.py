@@ -4,7 +4,7 @@ import os
 
 import hypothesis
 import pytest
-from backends import BACKENDS, UnavailableError, required
+from backends import BACKENDS, obtain
 
 # One core's worth of examples: every example runs on every backend.
 hypothesis.settings.register_profile(
@@ -20,14 +20,7 @@ hypothesis.settings.load_profile("specgrad")
 @pytest.fixture(params=list(BACKENDS))
 def backend(request):
     """Each array library of the table in turn."""
-    backend = BACKENDS[request.param]
-    try:
-        backend.load()
-    except UnavailableError as reason:
-        if backend.name in required():
-            pytest.fail(f"SPECGRAD_REQUIRE names {backend.name}, and {reason}.")
-        pytest.skip(str(reason))
-    return backend
+    return obtain(request.param)
 
 
 @pytest.fixture(params=["float32", "float64", "complex64", "complex128"])

@@ -14,7 +14,6 @@ not depend on the gauge, and oracles in higher precision, all of which can be us
 hypothesis and mpmath, which the library itself does not.
 """
 
-from specgrad.testing import _requirements as _requirements  # first: it explains what is missing
 from specgrad.testing.gap_checks import (
     GAP_PROPERTIES,
     antisymmetry,

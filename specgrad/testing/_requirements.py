@@ -1,4 +1,4 @@
-"""Looks for what the kit needs beyond the library's own dependencies; imported first."""
+"""Looks for what the kit needs beyond the library's own dependencies."""
 
 try:
     import hypothesis

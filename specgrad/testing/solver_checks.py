@@ -9,7 +9,7 @@ from specgrad.testing.spectra import SPECTRA, Spectrum
 
 __all__ = ["check_solver", "orthogonality_ratio", "reconstruction_ratio"]
 
-LAPACK_RATIO = 60.0
+_LAPACK_RATIO = 60.0
 
 
 def check_solver(
@@ -19,7 +19,7 @@ def check_solver(
     spectra: Sequence[Spectrum] = SPECTRA,
     sizes: Sequence[int] = (1, 2, 5, 16),
     dtypes: Sequence[str] = ("float32", "float64", "complex64", "complex128"),
-    allowed_ratio: float = LAPACK_RATIO,
+    allowed_ratio: float = _LAPACK_RATIO,
     device: object = None,
 ) -> None:
     """Check that a solver decomposes every named spectrum as well as LAPACK asks of itself.

@@ -1,0 +1,91 @@
+"""Losses that depend on the gauge: warned of once per place, raised, or projected."""
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+
+from specgrad import GaugeError, GaugeWarning, ProjectGauge, RaiseGauge, WarnGauge, eigh, vjp
+from specgrad.testing import ClusterLoss, gap_spectrum
+
+
+_PLACES = itertools.count()
+
+
+def at_a_new_place():
+    """A function that calls its argument from a line of code that nothing has run before."""
+    call = compile("lambda pullback, cotangents: pullback(cotangents)", f"place {next(_PLACES)}", "eval")
+    return eval(call, {"__name__": "a user's module"})
+
+
+def tied(backend, double):
+    return backend.array(np.diag([1.0, 2.0, 2.0]).astype(double))
+
+
+def dependent(backend, double):
+    """A cotangent that turns the basis inside the tie."""
+    g = np.zeros((3, 3), dtype=double)
+    g[1, 2] = 1.0
+    return backend.array(g)
+
+
+def test_warning_says_how_large_and_what_to_do(backend, double):
+    _, pullback = vjp(eigh, tied(backend, double))
+    with pytest.warns(
+        GaugeWarning, match=r"relative size [0-9.e+-]+ of the cotangent.*RaiseGauge.*ProjectGauge"
+    ):
+        at_a_new_place()(pullback, (None, dependent(backend, double)))
+
+
+def test_warning_comes_once_per_place(backend, double):
+    _, pullback = vjp(eigh, tied(backend, double))
+    g = dependent(backend, double)
+    first, second = at_a_new_place(), at_a_new_place()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            first(pullback, (None, g))
+        second(pullback, (None, g))
+    assert [each.filename for each in caught] == [x.__code__.co_filename for x in (first, second)]
+
+
+def test_a_phase_dependent_loss_is_seen_without_ties(backend):
+    _, pullback = vjp(eigh, backend.array(gap_spectrum(0.1).matrix(4, "complex128")), gauge=RaiseGauge())
+    with pytest.raises(GaugeError, match="phase of an eigenvector"):
+        pullback((None, backend.array(np.ones((4, 4)) * (1 + 2j))))
+
+
+def test_raise(backend, double):
+    _, pullback = vjp(eigh, tied(backend, double), gauge=RaiseGauge())
+    with pytest.raises(GaugeError, match="relative size"):
+        pullback((None, dependent(backend, double)))
+
+
+def test_a_tolerance_allows(backend, double):
+    for policy in (RaiseGauge(tolerance=10.0), WarnGauge(tolerance=10.0)):
+        _, pullback = vjp(eigh, tied(backend, double), gauge=policy)
+        pullback((None, dependent(backend, double)))
+
+
+def test_projection_removes_the_offending_part_alone(backend, double):
+    a = tied(backend, double)
+    output, pullback = vjp(eigh, a, gauge=ProjectGauge())
+    given = ClusterLoss(((0,), (1, 2))).cotangents(output).eigenvectors
+    plain = backend.numpy(pullback((None, given))[0])
+    disturbed = backend.numpy(pullback((None, given + dependent(backend, double)))[0])
+    expected = backend.numpy(pullback((None, dependent(backend, double)))[0])
+    np.testing.assert_allclose(disturbed - plain, expected, atol=64 * np.finfo(double).eps)
+    assert np.max(np.abs(expected)) <= 64 * np.finfo(double).eps
+
+
+@pytest.mark.parametrize("policy", [WarnGauge(), RaiseGauge(), ProjectGauge()], ids=repr)
+def test_a_loss_without_gauge_passes_every_policy(backend, dtype, policy):
+    for gap in (0.0, 0.1):
+        a = gap_spectrum(gap).matrix(5, dtype)
+        output, pullback = vjp(eigh, backend.array(a), gauge=policy)
+        given = ClusterLoss(((3, 4), (0,))).cotangents(output)
+        expected = vjp(eigh, backend.array(a), gauge=WarnGauge())[1](given)[0]
+        np.testing.assert_allclose(
+            backend.numpy(pullback(given)[0]), backend.numpy(expected), atol=1e3 * np.finfo(dtype).eps
+        )

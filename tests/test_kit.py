@@ -1,0 +1,194 @@
+"""The conformance kit finds what is broken, and says what and where."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from specgrad import BroadenedGap, DenseEigh, ExactGap, MaskedGap, PowerIterationGap, TopNGap, eigh, eigvalsh
+from specgrad.bind import differentiable
+from specgrad.primitives import Eigh
+from specgrad.testing import (
+    LAPACK_SPECTRA,
+    SPECTRA,
+    ClusterLoss,
+    antisymmetry,
+    banded,
+    check_gap,
+    check_gradient,
+    check_solver,
+    gap_spectrum,
+    permutation_equivariance,
+    random_hermitian,
+    random_unitary,
+)
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """A solver with one of several faults."""
+
+    values: float = 0.0
+    vectors: float = 0.0
+    descending: bool = False
+    batched: bool = True
+
+    def solve(self, a):
+        if not self.batched and a.ndim > 2:
+            raise TypeError("one matrix at a time, please")
+        values, vectors = DenseEigh().solve(a)
+        values, vectors = values * (1 + self.values), vectors * (1 + self.vectors)
+        return (values[..., ::-1], vectors[..., ::-1]) if self.descending else (values, vectors)
+
+
+@pytest.mark.parametrize(
+    ("solver", "message"),
+    [
+        (
+            Perturbed(values=1e-4),
+            r"'LAPACK 2: identity', n = 2, float32: \|A - V.* is \d.*at most 60 is allowed",
+        ),
+        (Perturbed(vectors=1e-4), r"'LAPACK 1: zero', n = 2, float32: \|I - V\^H V\|.*at most 60 is allowed"),
+        (Perturbed(descending=True), r"'LAPACK 3.*not ascending"),
+        (Perturbed(batched=False), r"a batch of spectra, and not alone.*raises TypeError: one matrix"),
+    ],
+)
+def test_solver_faults_are_found_and_named(solver, message):
+    with pytest.raises(AssertionError, match=message):
+        check_solver(solver, np, sizes=(2,))
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A gap rule with one of several faults."""
+
+    diagonal: float = 0.0
+    symmetric: float = 0.0
+    bound_by: float = 1.0
+    absolute: bool = False
+
+    def matrix(self, values):
+        pairs = BroadenedGap(1e-3).matrix(values)
+        n = values.shape[-1]
+        pairs = pairs + self.symmetric * abs(pairs) + self.diagonal * np.eye(n, dtype=values.dtype)
+        return np.clip(pairs, -1, 1) if self.absolute else pairs
+
+    def bound(self, values):
+        return BroadenedGap(1e-3).bound(values) * self.bound_by
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (Faulty(diagonal=0.1), r"'LAPACK 1: zero', n = 2.*diagonal is 0\.1"),
+        (Faulty(symmetric=1e-3, bound_by=2.0), r"minus its transpose differ by"),
+        (Faulty(bound_by=1e-6), r"the largest entry is .*, and the bound is"),
+        (Faulty(absolute=True), r"at scales 1 and"),
+        (PowerIterationGap(), r"minus its transpose"),
+        (TopNGap(1), r"before and after a permutation"),
+    ],
+)
+def test_gap_rule_faults_are_found_and_named(rule, message):
+    with pytest.raises(AssertionError, match=message):
+        check_gap(rule, np, sizes=(2, 4), dtypes=("float64",))
+
+
+def test_properties_can_be_left_out():
+    check_gap(PowerIterationGap(), np, without=(antisymmetry, permutation_equivariance))
+
+
+@dataclass(frozen=True)
+class WrongVjp(Eigh):
+    def vjp(self, binding, arrays, outputs, cotangents):
+        return (1.001 * super().vjp(binding, arrays, outputs, cotangents)[0],)
+
+
+@dataclass(frozen=True)
+class WrongBoth(WrongVjp):
+    def jvp(self, binding, arrays, outputs, tangents):
+        return tuple(1.001 * t for t in super().jvp(binding, arrays, outputs, tangents))
+
+
+@pytest.mark.parametrize(("kind", "message"), [(WrongVjp, "not adjoint"), (WrongBoth, "finite differences")])
+def test_gradient_faults_are_found_and_told_apart(kind, message):
+    @differentiable
+    def faulty(binding, a):
+        return binding.apply(kind(DenseEigh(), ExactGap(), None, eigh_gauge), a)[0]
+
+    eigh_gauge = None
+    with pytest.raises(AssertionError, match=rf"faulty.*{message}.*is allowed"):
+        check_gradient(faulty, gap_spectrum(0.1).matrix(4))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_gradient_faults_of_eigenvectors_are_found(dtype):
+    # A rule that is wrong everywhere by a part in a thousand or so.
+    a = gap_spectrum(0.2).matrix(4, dtype)
+    loss = ClusterLoss(((2, 3),))
+    check_gradient(eigh, a, loss=loss, gap=MaskedGap())
+    with pytest.raises(AssertionError, match=r"finite differences .* is allowed"):
+        check_gradient(eigh, a, loss=loss, gap=BroadenedGap(width=0.1))
+
+
+def test_gradient_of_eigenvalues_passes():
+    check_gradient(eigvalsh, gap_spectrum(0.1).matrix(4))
+
+
+def test_spectra_have_unique_names_and_the_eigenvalues_they_say():
+    assert len({spectrum.name for spectrum in SPECTRA}) == len(SPECTRA)
+    assert len(LAPACK_SPECTRA) == 18
+    for spectrum in SPECTRA:
+        for n in (1, 2, 3, 9):
+            for dtype in ("float32", "complex128"):
+                a = spectrum.matrix(n, dtype)
+                assert a.dtype == dtype
+                np.testing.assert_array_equal(a, a.conj().T)
+                # In double precision, so that rounding to the dtype is all that differs.
+                measured = np.linalg.eigvalsh(a.astype("complex128"))
+                expected = spectrum.eigenvalues(n, dtype)
+                assert len(expected) == n
+                allowed = 64 * np.finfo(dtype).eps * max(np.max(np.abs(expected)), 0)
+                np.testing.assert_allclose(measured, expected, rtol=0, atol=allowed)
+                np.testing.assert_array_equal(a, spectrum.matrix(n, dtype))
+
+
+def test_gap_sweep_spans_the_gaps():
+    for gap in (0.1, 1e-9, 0.0):
+        values = gap_spectrum(gap).eigenvalues(6)
+        np.testing.assert_allclose(values[-1] - values[-2], gap, atol=1e-16)
+        assert values[-2] - values[-3] >= 0.3 - 1e-15
+
+
+def test_banded_is_banded_and_has_the_spectrum():
+    values = np.linspace(-1, 2, 9)
+    for dtype in ("float64", "complex128"):
+        a = banded(values, dtype, np.random.default_rng(0))
+        assert np.count_nonzero(np.triu(a, 4)) == 0
+        assert np.count_nonzero(np.triu(a, 3)) > 0
+        np.testing.assert_allclose(np.linalg.eigvalsh(a), values, atol=1e-14)
+
+
+def test_random_matrices_are_what_they_say():
+    for dtype in ("float32", "complex64"):
+        q = random_unitary(5, dtype, np.random.default_rng(0))
+        np.testing.assert_allclose(q.conj().T @ q, np.eye(5), atol=1e-14)
+        h = random_hermitian(5, dtype, np.random.default_rng(0))
+        assert h.dtype == dtype
+        np.testing.assert_array_equal(h, h.conj().T)
+
+
+@pytest.mark.parametrize("missing", ["hypothesis", "mpmath"])
+def test_a_missing_requirement_is_one_clear_sentence(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; import specgrad.testing"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"specgrad.testing needs hypothesis and mpmath, and {missing} is missing" in last
+    assert "pip install" in last
+
+
+def test_the_library_itself_needs_neither():
+    code = "import sys; sys.modules['hypothesis'] = sys.modules['mpmath'] = None; import specgrad"
+    subprocess.run([sys.executable, "-c", code], check=True)

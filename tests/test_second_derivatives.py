@@ -1,0 +1,85 @@
+"""Second derivatives through a framework's autodiff: exact off ties, finite everywhere."""
+
+import numpy as np
+import pytest
+from test_finite import REGULARISED
+
+from specgrad import ProjectGauge
+from specgrad.testing import SPECTRA, gap_spectrum, random_hermitian
+
+
+@pytest.fixture
+def autodiff(backend):
+    """A backend whose functions work under reverse-mode autodiff with ``requires_grad``."""
+    if backend.functions is None:
+        pytest.skip(f"{backend.name} has no tape of its own")
+    return backend
+
+
+def second_derivative(backend, a, rule):
+    """The gradient of ``<gradient of the loss, direction>``, the loss linear in V and l, and the gradient."""
+    generator = np.random.default_rng(0)
+    x = backend.array(a).requires_grad_()
+    gap = {} if rule is None else {"gap": rule}
+    values, vectors = backend.module().eigh(x, gauge=ProjectGauge(), **gap)
+    weights = [
+        backend.array(generator.standard_normal(tuple(y.shape)).astype(a.dtype)) for y in (values, vectors)
+    ]
+    loss = (values**2 * weights[0].real).sum() + (vectors * weights[1]).real.sum()
+    (gradient,) = backend.xp.autograd.grad(loss, x, create_graph=True)
+    direction = backend.array(random_hermitian(a.shape[-1], a.dtype, generator) + np.zeros_like(a))
+    (second,) = backend.xp.autograd.grad((gradient * direction.conj()).real.sum(), x)
+    return backend.numpy(gradient.detach()), backend.numpy(second)
+
+
+@pytest.mark.parametrize("rule", REGULARISED, ids=repr)
+def test_finite_on_named_spectra(autodiff, double, rule):
+    # Squares of 1/gap leave the exponent range for the kinds scaled near overflow and underflow.
+    named = [spectrum for spectrum in SPECTRA if "flow" not in spectrum.name]
+    for n in (1, 2, 5):
+        batch = np.stack([spectrum.matrix(n, double) for spectrum in named])
+        for each in second_derivative(autodiff, batch, rule):
+            finite = np.isfinite(each).reshape(len(named), -1).all(axis=1)
+            assert finite.all(), [str(s) for s, ok in zip(named, finite, strict=True) if not ok]
+
+
+@pytest.mark.parametrize("rule", REGULARISED, ids=repr)
+def test_finite_at_ratios_of_zero_and_nearly_zero(autodiff, rule):
+    for values in (
+        [0.0, 1.0],
+        [1e-20, 1.0],
+        [0.0, 0.0],
+        [-1e-20, 1.0],
+        [1.0, 1.0],
+        [-1.0, 1.0],
+        [0.0, 1e-100],
+    ):
+        for each in second_derivative(autodiff, np.diag(values), rule):
+            assert np.isfinite(each).all(), values
+
+
+def test_exact_off_ties(autodiff, double):
+    """Against finite differences of the gradient; a phase-free loss, as V jumps between calls."""
+    xp, generator = autodiff.xp, np.random.default_rng(3)
+    a = gap_spectrum(0.2).matrix(4, double)
+    weights = [autodiff.array(random_hermitian(4, double, generator)) for _ in range(4)]
+    direction = random_hermitian(4, double, generator)
+
+    def gradient(numbers, create_graph):
+        x = autodiff.array(numbers).requires_grad_()
+        values, vectors = autodiff.module().eigh(x)
+        loss = (values**3).sum()
+        for j in range(4):
+            column = vectors[:, j]
+            loss = loss + (column.conj() * (weights[j] @ column)).real.sum() * (1 + values[j])
+        return x, xp.autograd.grad(loss, x, create_graph=create_graph)[0]
+
+    x, first = gradient(a, create_graph=True)
+    (second,) = xp.autograd.grad((first * autodiff.array(direction).conj()).real.sum(), x)
+    step = float(np.finfo(double).eps) ** (1 / 3)
+    ahead, behind = (
+        autodiff.numpy(gradient(a + s * direction, create_graph=False)[1]) for s in (step, -step)
+    )
+    expected = (ahead - behind) / (2 * step)
+    error = np.linalg.norm(autodiff.numpy(second) - expected) / np.linalg.norm(expected)
+    assert error <= 1e4 * step**2

@@ -1,0 +1,81 @@
+"""What vjp and jvp take and give."""
+
+import numpy as np
+import pytest
+
+from specgrad import EighResult, MaxRank, eigh, eigvalsh, jvp, vjp
+
+
+def small(backend):
+    return backend.array(np.diag([1.0, 2.0, 4.0]))
+
+
+def test_the_output_is_that_of_the_function(backend):
+    output, _ = vjp(eigh, small(backend))
+    assert type(output) is EighResult
+    for x, y in zip(output, eigh(small(backend)), strict=True):
+        np.testing.assert_array_equal(backend.numpy(x), backend.numpy(y))
+
+
+def test_cotangents_come_as_the_tuple_a_plain_tuple_or_an_array(backend):
+    a = small(backend)
+    output, pullback = vjp(eigh, a)
+    g = backend.array(np.array([1.0, 2.0, 3.0]))
+    named = backend.numpy(pullback(EighResult(g, None))[0])
+    plain = backend.numpy(pullback((g, None))[0])
+    single = backend.numpy(vjp(eigvalsh, a)[1](g)[0])
+    for gradient in (named, plain, single):
+        np.testing.assert_allclose(gradient, np.diag([1.0, 2.0, 3.0]))
+    assert output.eigenvalues.shape == (3,)
+
+
+def test_a_pullback_can_be_called_again(backend):
+    _, pullback = vjp(eigvalsh, small(backend))
+    g = backend.array(np.ones(3))
+    np.testing.assert_array_equal(backend.numpy(pullback(g)[0]), backend.numpy(pullback(g)[0]))
+
+
+def test_tangents(backend):
+    e = backend.array(np.diag([1.0, 2.0, 3.0]))
+    output, tangent = jvp(eigh, (small(backend),), (e,))
+    assert type(tangent) is type(output)
+    np.testing.assert_allclose(backend.numpy(tangent.eigenvalues), [1, 2, 3])
+    np.testing.assert_allclose(backend.numpy(tangent.eigenvectors), 0, atol=1e-15)
+
+
+def test_only_the_hermitian_part_of_a_tangent_counts(backend):
+    e = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    first = jvp(eigh, (small(backend),), (backend.array(e),))[1].eigenvectors
+    second = jvp(eigh, (small(backend),), (backend.array((e + e.T) / 2),))[1].eigenvectors
+    np.testing.assert_allclose(backend.numpy(first), backend.numpy(second))
+
+
+def test_functions_of_others_are_named(backend):
+    with pytest.raises(TypeError, match=r"functions of this library.*were given .*cholesky"):
+        vjp(np.linalg.cholesky, small(backend))
+    with pytest.raises(TypeError, match=r"functions of this library"):
+        jvp(abs, (small(backend),), (small(backend),))
+
+
+@pytest.mark.parametrize("cotangents", [(None,), (None, None, None), [None, None], None])
+def test_cotangents_of_the_wrong_structure(backend, cotangents):
+    _, pullback = vjp(eigh, small(backend))
+    with pytest.raises(TypeError, match=r"tuple of 2 cotangents.*given"):
+        pullback(cotangents)
+
+
+def test_cotangents_of_the_wrong_shape(backend):
+    _, pullback = vjp(eigh, small(backend))
+    with pytest.raises(ValueError, match=r"cotangent of output 1 has shape \(2, 2\), and \(3, 3\) is needed"):
+        pullback((None, backend.array(np.eye(2))))
+    with pytest.raises(
+        ValueError, match=r"tangent of array argument 0 has shape \(2, 2\), and \(3, 3\) is needed"
+    ):
+        jvp(eigh, (small(backend),), (backend.array(np.eye(2)),))
+
+
+def test_the_rank_takes_no_cotangent(backend):
+    output, pullback = vjp(eigh, small(backend), truncation=MaxRank(2))
+    (gradient,) = pullback((backend.array(np.array([1.0, 1.0])), None, None))
+    np.testing.assert_allclose(backend.numpy(gradient), np.diag([0.0, 1.0, 1.0]), atol=1e-15)
+    assert int(output.rank) == 2
