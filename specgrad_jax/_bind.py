@@ -38,11 +38,11 @@ class JaxBinding:
     def view(self, array: Array) -> np.ndarray | None:
         if isinstance(array, np.ndarray):
             return array
-        # Under a derivative outside `jax.jit` this uncovers the value; under `jit` and `vmap` there is none.
+        # Under a derivative this uncovers the value; inside `jit` and `vmap` there is none, even of a constant.
         value = jax.numpy.asarray(jax.lax.stop_gradient(array))
         if isinstance(value, jax.core.Tracer) or any(device.platform != "cpu" for device in value.devices()):
             return None
-        # As a NumPy array, for inside `jit` JAX traces what is done to a constant of its own.
+        # As a NumPy array: JAX would compile each check for each new shape.
         return np.asarray(value)
 
 

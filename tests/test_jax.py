@@ -77,7 +77,7 @@ FUNCTIONS = {
 
 def loss(name, module=specgrad_jax):
     weights = np.ones_like(WEIGHTS) if name == "eigvalsh" else WEIGHTS
-    return lambda a: (weights * FUNCTIONS[name](module, a)).sum()
+    return lambda a: (weights.astype(a.dtype) * FUNCTIONS[name](module, a)).sum()
 
 
 def slope(function, a, direction):
@@ -252,5 +252,6 @@ def test_inside_jit_a_broken_matrix_gives_nan_for_itself_alone():
 
 
 def test_a_constant_inside_jit_is_traced_too():
-    found = jax.jit(lambda x: x * specgrad_jax.eigvalsh(jnp.asarray(A_TIE)).sum())(1.0)
+    constant = jnp.asarray(A_TIE)
+    found = jax.jit(lambda x: x * specgrad_jax.eigvalsh(constant).sum())(1.0)
     assert float(found) == pytest.approx(8.0, rel=ROUNDING)
