@@ -38,7 +38,7 @@ class JaxBinding:
     def view(self, array: Array) -> np.ndarray | None:
         if isinstance(array, np.ndarray):
             return array
-        # Under a derivative this uncovers the value; inside `jit` and `vmap` there is none, even of a constant.
+        # Under a derivative this uncovers the value; inside `jit` and `vmap` there is none.
         value = jax.numpy.asarray(jax.lax.stop_gradient(array))
         if isinstance(value, jax.core.Tracer) or any(device.platform != "cpu" for device in value.devices()):
             return None
