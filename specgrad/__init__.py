@@ -15,12 +15,23 @@ from specgrad.gaps import (
     TopNGap,
 )
 from specgrad.gauge import GaugeError, GaugeWarning, ProjectGauge, RaiseGauge, WarnGauge
-from specgrad.gradients import DaleckiiKrein, ThroughEigenvectors
+from specgrad.gradients import DaleckiiKrein, NewtonSchulzGradient, ThroughEigenvectors, ThroughSolver
 from specgrad.matrix_functions import matrix_function, spectral_projector
 from specgrad.named_functions import expm, inv_sqrtm, logm, powm, sqrtm
 from specgrad.planning import required_steps
 from specgrad.results import EighResult, TruncatedEighResult
-from specgrad.solvers import ConvergenceError, DenseEigh, DenseSVD, Fallback, PowerIteration
+from specgrad.solvers import (
+    AcceptResidual,
+    ConvergenceError,
+    ConvergenceWarning,
+    DenseEigh,
+    DenseSVD,
+    Fallback,
+    NewtonSchulz,
+    PowerIteration,
+    RaiseResidual,
+    WarnResidual,
+)
 from specgrad.transforms import jvp, vjp
 from specgrad.truncation import (
     EigenvalueFloor,
@@ -30,10 +41,12 @@ from specgrad.truncation import (
 )
 
 __all__ = [
+    "AcceptResidual",
     "BalancedPowerIterationGap",
     "BroadenedGap",
     "ClippedGap",
     "ConvergenceError",
+    "ConvergenceWarning",
     "DaleckiiKrein",
     "DenseEigh",
     "DenseSVD",
@@ -50,20 +63,25 @@ __all__ = [
     "Log",
     "MaskedGap",
     "MaxRank",
+    "NewtonSchulz",
+    "NewtonSchulzGradient",
     "PadeGap",
     "Power",
     "PowerIteration",
     "PowerIterationGap",
     "ProjectGauge",
     "RaiseGauge",
+    "RaiseResidual",
     "RayleighMismatch",
     "RoundingFloor",
     "Sqrt",
     "TaylorGap",
     "ThroughEigenvectors",
+    "ThroughSolver",
     "TopNGap",
     "TruncatedEighResult",
     "WarnGauge",
+    "WarnResidual",
     "eigh",
     "eigvalsh",
     "expm",

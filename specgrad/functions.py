@@ -30,6 +30,7 @@ __all__ = [
     "One",
     "Power",
     "Sqrt",
+    "stand_in",
 ]
 
 
@@ -233,3 +234,8 @@ def _integer_power_difference(x: Array, y: Array, p: int) -> Array:
     for k in range(abs(p)):
         total = total + x**k * y ** (abs(p) - 1 - k)
     return total if p >= 0 else -total / (x ** (-p) * y ** (-p))
+
+
+def stand_in(values: Array, kept: Array) -> Array:
+    """The eigenvalues with the leading one in place of those dropped, where a function may be undefined."""
+    return namespace(values).where(kept, values, values[..., :1])

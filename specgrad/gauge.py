@@ -6,8 +6,6 @@ has a gradient in `A` only if it does not depend on that choice: with ``X = V^H 
 has no derivative in any library. A gauge policy is a frozen value with ``apply``.
 """
 
-import sys
-import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +18,7 @@ from specgrad._array import (
     namespace,
 )
 from specgrad._typing import Array
+from specgrad._warn import warn_once
 
 __all__ = ["GaugeError", "GaugePolicy", "GaugeWarning", "ProjectGauge", "RaiseGauge", "WarnGauge"]
 
@@ -57,7 +56,7 @@ class WarnGauge:
     def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
         size = _excess(values, vectors, vectors_cotangent, self.tolerance) if readable else None
         if size is not None:
-            _warn_once(_explain(size), vectors_cotangent)
+            warn_once(_explain(size), GaugeWarning, vectors_cotangent)
         return vectors_cotangent
 
 
@@ -127,20 +126,3 @@ def _explain(size: float) -> str:
         "clusters, or with a matrix function; gauge=RaiseGauge() finds the place, "
         "gauge=ProjectGauge() accepts it."
     )
-
-
-_WARNED: set[tuple[str, int]] = set()
-
-
-def _warn_once(message: str, cotangent: Array) -> None:
-    """Warn once for each place in the code of the caller, however often the derivative runs there."""
-    # The library may define its arrays and its functions in different packages.
-    library = (type(cotangent).__module__, namespace(cotangent).__name__)
-    inside = ("specgrad", *(name.partition(".")[0] for name in library))
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inside):
-        frame = frame.f_back
-    site = (frame.f_code.co_filename, frame.f_lineno)
-    if site not in _WARNED:
-        _WARNED.add(site)
-        warnings.warn_explicit(message, GaugeWarning, *site)

@@ -1,33 +1,63 @@
-"""Gradient rules of matrix functions: which derivative goes with an exact forward pass.
+"""Gradient rules of matrix functions: which derivative goes with the forward pass.
 
-Each is a frozen value with ``pair_matrix``: the derivative of ``f(A)`` is the sandwich
-``V (F * (V^H G V)) V^H``, and a rule is its choice of ``F``.
+Each is a frozen value with ``vjp`` and ``jvp``. Most are a choice of the matrix ``F`` in the sandwich
+``V (F * (V^H G V)) V^H``, which is its own transpose.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import as_column, as_row, identity, namespace
+from specgrad._array import adjoint, as_column, as_row, column_products, hermitian_part, identity, namespace
 from specgrad._typing import Array
-from specgrad.functions import MatrixFunction
+from specgrad.derivatives import newton_schulz
+from specgrad.derivatives.matrix_function import frechet
+from specgrad.functions import InverseSqrt, MatrixFunction, stand_in
 from specgrad.gaps import GapRule, MaskedGap
+from specgrad.solvers import DifferentiatedSolver
 
-__all__ = ["DaleckiiKrein", "GradientRule", "ThroughEigenvectors"]
+__all__ = [
+    "DaleckiiKrein",
+    "GradientRule",
+    "NewtonSchulzGradient",
+    "Spectrum",
+    "ThroughEigenvectors",
+    "ThroughSolver",
+]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What a gradient rule sees: the input, its decomposition, and the mask of what is kept, or None."""
+
+    a: Array
+    values: Array
+    vectors: Array
+    kept: Array | None
 
 
 class GradientRule(Protocol):
     """What a gradient rule must offer."""
 
-    @property
-    def gap(self) -> GapRule:
-        """The gap rule for what reaches the eigenvectors themselves."""
+    def vjp(self, function: MatrixFunction, at: Spectrum, cotangent: Array) -> Array:
+        """The cotangent of ``A``, Hermitian, from that of ``f(A)``."""
 
+    def jvp(self, function: MatrixFunction, at: Spectrum, tangent: Array) -> Array:
+        """The tangent of ``f(A)`` from that of ``A``, whose Hermitian part counts."""
+
+
+class _Sandwich:
     def pair_matrix(self, function: MatrixFunction, values: Array, kept: Array | None) -> Array:
-        """``F``, symmetric, (..., n, n), for eigenvalues (..., n) of which the mask (..., n) is kept."""
+        raise NotImplementedError
+
+    def vjp(self, function: MatrixFunction, at: Spectrum, cotangent: Array) -> Array:
+        return frechet(at.vectors, self.pair_matrix(function, at.values, at.kept), cotangent)
+
+    def jvp(self, function: MatrixFunction, at: Spectrum, tangent: Array) -> Array:
+        return self.vjp(function, at, tangent)
 
 
 @dataclass(frozen=True)
-class DaleckiiKrein:
+class DaleckiiKrein(_Sandwich):
     r"""The exact derivative: ``F_ij = (f(l_i) - f(l_j))/(l_i - l_j)``, and ``f'`` at ties. The default.
 
     Nothing in it grows as eigenvalues approach each other. Under a truncation ``f`` is 0 on the dropped
@@ -45,11 +75,8 @@ class DaleckiiKrein:
 
     cut: GapRule = MaskedGap()
 
-    @property
-    def gap(self) -> GapRule:
-        return self.cut
-
     def pair_matrix(self, function: MatrixFunction, values: Array, kept: Array | None) -> Array:
+        """``F``, symmetric, (..., n, n), for eigenvalues (..., n) of which the mask (..., n) is kept."""
         if kept is None:
             return function.divided_difference(as_column(values), as_row(values))
         xp = namespace(values)
@@ -63,11 +90,11 @@ class DaleckiiKrein:
 
 
 @dataclass(frozen=True)
-class ThroughEigenvectors:
+class ThroughEigenvectors(_Sandwich):
     r"""What composing the function from its eigenvectors gives.
 
     ``F_ij = K_ij f(l_j) + K_ji f(l_i)`` and ``F_ii = f'(l_i)``; for an antisymmetric rule the first is
-    ``K_ij (f(l_j) - f(l_i))``. It is what the papers do. At a tie every regularised rule gives 0 where the
+    ``K_ij (f(l_j) - f(l_i))``. It is what the papers do. At a tie an antisymmetric rule gives 0 where the
     truth is ``f'``. Under a truncation ``f`` is 0 on the dropped part.
 
     Parameters
@@ -83,15 +110,70 @@ class ThroughEigenvectors:
     gap: GapRule
 
     def pair_matrix(self, function: MatrixFunction, values: Array, kept: Array | None) -> Array:
-        xp = namespace(values)
-        safe = values if kept is None else stand_in(values, kept)
-        image, slope = function(safe), function.divided_difference(safe, safe)
-        if kept is not None:
-            image, slope = xp.where(kept, image, 0.0), xp.where(kept, slope, 0.0)
+        """``F``, symmetric, (..., n, n), for eigenvalues (..., n) of which the mask (..., n) is kept."""
+        image, slope = _image_and_slope(function, values, kept)
         half = self.gap.matrix(values) * as_row(image)
         return half + half.mT + as_row(slope) * identity(values)
 
 
-def stand_in(values: Array, kept: Array) -> Array:
-    """The eigenvalues with the leading one in place of those dropped, where a function may be undefined."""
-    return namespace(values).where(kept, values, values[..., :1])
+@dataclass(frozen=True)
+class ThroughSolver:
+    """The derivative of the solver's own steps, composed to that of the function.
+
+    Parameters
+    ----------
+    solver : DifferentiatedSolver
+        Such as `PowerIteration`.
+    """
+
+    solver: DifferentiatedSolver
+
+    def vjp(self, function: MatrixFunction, at: Spectrum, cotangent: Array) -> Array:
+        image, slope = _image_and_slope(function, at.values, at.kept)
+        product = hermitian_part(cotangent) @ at.vectors
+        g_values = slope * column_products(at.vectors, product)
+        return self.solver.vjp(at.a, (g_values, 2.0 * product * as_row(image)))
+
+    def jvp(self, function: MatrixFunction, at: Spectrum, tangent: Array) -> Array:
+        image, slope = _image_and_slope(function, at.values, at.kept)
+        d_values, d_vectors = self.solver.jvp(at.a, tangent)
+        moved = d_vectors * as_row(image) + 0.5 * at.vectors * as_row(slope * d_values)
+        return 2.0 * hermitian_part(moved @ adjoint(at.vectors))
+
+
+@dataclass(frozen=True)
+class NewtonSchulzGradient:
+    """SVD-Newton: the derivative of a Newton-Schulz iteration, while the forward pass stays exact.
+
+    For square roots and inverse square roots, without a truncation.
+
+    Parameters
+    ----------
+    steps : int, default 5
+        Iterations that the derivative runs through.
+
+    References
+    ----------
+    Song, Sebe and Wang, ICCV 2021.
+    """
+
+    steps: int = 5
+
+    def vjp(self, function: MatrixFunction, at: Spectrum, cotangent: Array) -> Array:
+        if isinstance(function, InverseSqrt):
+            return newton_schulz.vjp(at.a, self.steps, None, cotangent)
+        return newton_schulz.vjp(at.a, self.steps, cotangent, None)
+
+    def jvp(self, function: MatrixFunction, at: Spectrum, tangent: Array) -> Array:
+        root, inverse = newton_schulz.jvp(at.a, self.steps, tangent)
+        return inverse if isinstance(function, InverseSqrt) else root
+
+
+def _image_and_slope(function: MatrixFunction, values: Array, kept: Array | None) -> tuple[Array, Array]:
+    """``f(l)`` and ``f'(l)``, 0 where dropped."""
+    xp = namespace(values)
+    safe = values if kept is None else stand_in(values, kept)
+    image, slope = function(safe), function.divided_difference(safe, safe)
+    if kept is None:
+        return image, slope
+    return xp.where(kept, image, 0.0), xp.where(kept, slope, 0.0)

@@ -1,14 +1,23 @@
 r"""Functions of Hermitian matrices with derivatives that are exact at every gap, ties included."""
 
+from typing import cast
+
 from specgrad._array import eps
 from specgrad._typing import Array
 from specgrad.bind import Binding, differentiable
-from specgrad.functions import Domain, MatrixFunction, One
-from specgrad.gradients import DaleckiiKrein, GradientRule
-from specgrad.primitives import ApplyFunction
-from specgrad.solvers import DenseEigh, Solver, prepare
+from specgrad.derivatives.newton_schulz import residual
+from specgrad.functions import Domain, InverseSqrt, MatrixFunction, One, Sqrt
+from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
+from specgrad.primitives import ApplyFunction, NewtonSchulzRoot
+from specgrad.solvers import DenseEigh, RootSolver, Solver, has_own_derivative, is_root_solver, prepare
 from specgrad.truncation import Truncation
-from specgrad.validation import require_domain, require_matrices, require_method, to_computing_precision
+from specgrad.validation import (
+    is_exactly_hermitian,
+    require_domain,
+    require_matrices,
+    require_method,
+    to_computing_precision,
+)
 
 __all__ = ["evaluate", "matrix_function", "spectral_projector"]
 
@@ -19,8 +28,8 @@ def matrix_function(
     a: Array,
     function: MatrixFunction,
     *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
+    solver: Solver | RootSolver = DenseEigh(),
+    gradient: GradientRule | None = None,
     truncation: Truncation | None = None,
     check_finite: bool = True,
 ) -> Array:
@@ -34,9 +43,11 @@ def matrix_function(
     function : MatrixFunction
         ``f`` with its divided differences, such as `Log`, or `FromDerivative` of a pair of callables.
     solver : Solver, default DenseEigh()
-        Computes the decomposition.
-    gradient : GradientRule, default DaleckiiKrein()
-        The exact derivative; `ThroughEigenvectors` gives what composing from eigenvectors would.
+        Computes the decomposition; for square roots also `NewtonSchulz`.
+    gradient : GradientRule, optional
+        By default that of the solver: the exact `DaleckiiKrein` for a decomposition, its own steps for
+        `NewtonSchulz` and `PowerIteration`. `ThroughEigenvectors` gives what composing from eigenvectors
+        would, `NewtonSchulzGradient` the derivative of the iteration for an exact forward pass.
     truncation : Truncation, optional
         Which eigenvalues to keep; ``f`` is 0 on the others.
     check_finite : bool, default True
@@ -80,8 +91,8 @@ def spectral_projector(
     a: Array,
     truncation: Truncation,
     *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
+    solver: Solver | RootSolver = DenseEigh(),
+    gradient: GradientRule | None = None,
     check_finite: bool = True,
 ) -> Array:
     r"""The orthogonal projector on the eigenvectors that a truncation keeps.
@@ -123,18 +134,24 @@ def evaluate(
     binding: Binding,
     a: Array,
     function: MatrixFunction,
-    solver: Solver,
-    gradient: GradientRule,
+    solver: Solver | RootSolver,
+    gradient: GradientRule | None,
     truncation: Truncation | None,
     check_finite: bool,
 ) -> Array:
     """``f(A)`` on a binding, after the checks that all matrix functions share."""
     require_matrices(a, "a")
     require_method(function, "divided_difference", "function", "Log() or FromDerivative(f, derivative)")
-    require_method(solver, "solve", "solver", "DenseEigh()")
-    require_method(gradient, "pair_matrix", "gradient", "DaleckiiKrein()")
     if truncation is not None:
         require_method(truncation, "keep", "truncation", "MaxRank(4)")
+    if is_root_solver(solver):
+        return _by_products(binding, a, function, solver, gradient, truncation, check_finite)
+    require_method(solver, "solve", "solver", "DenseEigh()")
+    solver = cast(Solver, solver)
+    if gradient is None:
+        gradient = ThroughSolver(solver) if has_own_derivative(solver) else _EXACT
+    require_method(gradient, "vjp", "gradient", "DaleckiiKrein()")
+    _require_partners(gradient, function, truncation)
     precision, a = eps(a), to_computing_precision(a)
     solver = prepare(solver, binding.view(a), check_finite, precision)
     primitive = ApplyFunction(function=function, solver=solver, gradient=gradient, truncation=truncation)
@@ -144,3 +161,52 @@ def evaluate(
     if domain is not None and values is not None:
         require_domain(values, None if truncation is None else binding.view(outputs[1]), function, domain)
     return outputs[0]
+
+
+# Made here once: compilers follow the construction of a value less well than its use.
+_EXACT = DaleckiiKrein()
+
+
+def _by_products(
+    binding: Binding,
+    a: Array,
+    function: MatrixFunction,
+    solver: RootSolver,
+    gradient: GradientRule | None,
+    truncation: Truncation | None,
+    check_finite: bool,
+) -> Array:
+    if not isinstance(function, Sqrt | InverseSqrt) or gradient is not None or truncation is not None:
+        raise ValueError(
+            f"{solver} computes square roots and inverse square roots by products and differentiates its own "
+            f"steps; it was given {function}, gradient={gradient} and truncation={truncation}. Use "
+            "solver=DenseEigh() for other functions, gradients and truncations."
+        )
+    precision, a = eps(a), to_computing_precision(a)
+    view = binding.view(a)
+    if check_finite and view is not None:
+        is_exactly_hermitian(view, "a", precision)
+    inverse_first = isinstance(function, InverseSqrt)
+    outputs = binding.apply(NewtonSchulzRoot(steps=solver.steps, inverse_first=inverse_first), a)
+    seen = tuple(binding.view(output) for output in outputs)
+    if seen[0] is not None and seen[1] is not None:
+        solver.residual.judge(residual(*seen), solver.steps)
+    return outputs[0]
+
+
+def _require_partners(
+    gradient: GradientRule, function: MatrixFunction, truncation: Truncation | None
+) -> None:
+    """Raise for a gradient rule that does not go with the function or a truncation."""
+    if isinstance(gradient, NewtonSchulzGradient) and (
+        truncation is not None or not isinstance(function, Sqrt | InverseSqrt)
+    ):
+        raise ValueError(
+            f"{gradient} differentiates square roots and inverse square roots without a truncation, and was "
+            f"given {function} and truncation={truncation}. Use gradient=DaleckiiKrein()."
+        )
+    if isinstance(gradient, ThroughSolver) and truncation is not None:
+        raise ValueError(
+            f"{gradient.solver} differentiates its own steps, which know no truncation. Use "
+            "solver=DenseEigh(), or gradient=DaleckiiKrein()."
+        )

@@ -3,9 +3,9 @@
 from specgrad._typing import Array
 from specgrad.bind import Binding, differentiable
 from specgrad.functions import Exp, InverseSqrt, Log, Power, Sqrt
-from specgrad.gradients import DaleckiiKrein, GradientRule
+from specgrad.gradients import GradientRule
 from specgrad.matrix_functions import evaluate
-from specgrad.solvers import DenseEigh, Solver
+from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.truncation import Truncation
 
 __all__ = ["expm", "inv_sqrtm", "logm", "powm", "sqrtm"]
@@ -16,8 +16,8 @@ def sqrtm(
     binding: Binding,
     a: Array,
     *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
+    solver: Solver | RootSolver = DenseEigh(),
+    gradient: GradientRule | None = None,
     truncation: Truncation | None = None,
     check_finite: bool = True,
 ) -> Array:
@@ -55,8 +55,8 @@ def inv_sqrtm(
     binding: Binding,
     a: Array,
     *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
+    solver: Solver | RootSolver = DenseEigh(),
+    gradient: GradientRule | None = None,
     truncation: Truncation | None = None,
     check_finite: bool = True,
 ) -> Array:
@@ -95,8 +95,8 @@ def powm(
     a: Array,
     exponent: float,
     *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
+    solver: Solver | RootSolver = DenseEigh(),
+    gradient: GradientRule | None = None,
     truncation: Truncation | None = None,
     check_finite: bool = True,
 ) -> Array:
@@ -136,8 +136,8 @@ def logm(
     binding: Binding,
     a: Array,
     *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
+    solver: Solver | RootSolver = DenseEigh(),
+    gradient: GradientRule | None = None,
     truncation: Truncation | None = None,
     check_finite: bool = True,
 ) -> Array:
@@ -175,8 +175,8 @@ def expm(
     binding: Binding,
     a: Array,
     *,
-    solver: Solver = DenseEigh(),
-    gradient: GradientRule = DaleckiiKrein(),
+    solver: Solver | RootSolver = DenseEigh(),
+    gradient: GradientRule | None = None,
     truncation: Truncation | None = None,
     check_finite: bool = True,
 ) -> Array:

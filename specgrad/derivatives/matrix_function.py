@@ -21,8 +21,7 @@ follows from applying it to the block matrix [[A, E], [0, A]].
 from specgrad._array import adjoint, as_column, as_row, hermitian_part, namespace
 from specgrad._typing import Array
 from specgrad.divided_differences import second_from_first
-from specgrad.functions import MatrixFunction
-from specgrad.gradients import DaleckiiKrein, stand_in
+from specgrad.functions import MatrixFunction, stand_in
 
 __all__ = ["frechet", "second_derivative"]
 
@@ -35,34 +34,41 @@ def frechet(vectors: Array, pairs: Array, direction: Array) -> Array:
 
 def second_derivative(
     function: MatrixFunction,
-    rule: DaleckiiKrein,
     values: Array,
     vectors: Array,
-    kept: Array | None,
+    cut: tuple[Array, Array, Array] | None,
     first: Array,
     second: Array,
 ) -> Array:
-    """``D2 f(A)[E, H]``, Hermitian, bilinear and symmetric in the directions ``E`` and ``H``."""
+    """``D2 f(A)[E, H]``, Hermitian, bilinear and symmetric in the directions ``E`` and ``H``.
+
+    `cut` is None, or for a truncation the mask of what is kept (..., n), ``F``, and the pair matrix of the
+    gap rule at the cut, which stands for ``1/(l_j - l_i)``.
+    """
     e = adjoint(vectors) @ hermitian_part(first) @ vectors
     h = adjoint(vectors) @ hermitian_part(second) @ vectors
     total = namespace(values).zeros_like(e)
     for k in range(values.shape[-1]):
-        weights = _slice(function, rule, values, kept, k)
+        if cut is None:
+            middle = values[..., k, None, None]
+            weights = _second_difference(function, as_column(values), middle, as_row(values))
+        else:
+            weights = _across_cut(function, values, *cut, k)
         products = as_column(e[..., :, k]) * as_row(h[..., k, :])
         total = total + weights * (products + as_column(h[..., :, k]) * as_row(e[..., k, :]))
     return vectors @ total @ adjoint(vectors)
 
 
-def _slice(function: MatrixFunction, rule: DaleckiiKrein, values: Array, kept: Array | None, k: int) -> Array:
-    """``f[l_i, l_k, l_j]`` at ``[..., i, j]``."""
-    if kept is None:
-        return _second_difference(function, as_column(values), values[..., k, None, None], as_row(values))
-    # Where the three are not on one side of the cut, two that are on different sides carry the quotient.
+def _across_cut(
+    function: MatrixFunction, values: Array, kept: Array, pairs: Array, inverse: Array, k: int
+) -> Array:
+    """``f[l_i, l_k, l_j]`` at ``[..., i, j]``, where `f` is 0 on the dropped eigenvalues.
+
+    Where the three are not on one side of the cut, two that are on different sides carry the quotient.
+    """
     xp = namespace(values)
     safe = stand_in(values, kept)
     inside = _second_difference(function, as_column(safe), safe[..., k, None, None], as_row(safe))
-    pairs = rule.pair_matrix(function, values, kept)
-    inverse = rule.cut.matrix(values)  # 1/(l_j - l_i)
     pairs_ik, pairs_kj = as_column(pairs[..., :, k]), as_row(pairs[..., k, :])
     i_against_j = inverse * (pairs_kj - pairs_ik)
     i_against_k = as_column(inverse[..., :, k]) * (pairs_kj - pairs)

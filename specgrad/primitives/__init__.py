@@ -2,5 +2,6 @@
 
 from specgrad.primitives.eigh import Eigh
 from specgrad.primitives.matrix_function import ApplyFunction, Frechet
+from specgrad.primitives.newton_schulz import NewtonSchulzRoot
 
-__all__ = ["ApplyFunction", "Eigh", "Frechet"]
+__all__ = ["ApplyFunction", "Eigh", "Frechet", "NewtonSchulzRoot"]

@@ -1,14 +1,16 @@
 """A function of a Hermitian matrix as a primitive, and its Frechet derivative as another."""
 
 from dataclasses import dataclass
+from typing import cast
 
 from specgrad._array import adjoint, as_row, eps, namespace, take_columns
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.derivatives.matrix_function import frechet, second_derivative
-from specgrad.functions import Domain, MatrixFunction
-from specgrad.gradients import DaleckiiKrein, GradientRule, stand_in
+from specgrad.functions import Domain, MatrixFunction, stand_in
+from specgrad.gaps import MaskedGap
+from specgrad.gradients import DaleckiiKrein, GradientRule, Spectrum
 from specgrad.solvers import Solver, decompose
 from specgrad.truncation import Truncation, leading_run
 
@@ -53,9 +55,12 @@ class ApplyFunction:
         (g_image, *_, g_values, g_vectors), (*_, values, vectors) = cotangents, outputs
         total = None
         if g_image is not None:
-            total = self._first_derivative(binding, arrays[0], outputs, g_image)
-        if (g_values is not None or g_vectors is not None) and 0 not in values.shape:
-            through_outputs = eigh.vjp(values, vectors, g_values, g_vectors, self.gradient.gap)
+            if isinstance(self.gradient, DaleckiiKrein):
+                total = self._frechet(binding, arrays[0], outputs, g_image)
+            else:
+                total = self.gradient.vjp(self.function, self._spectrum(arrays[0], outputs), g_image)
+        if (g_values is not None or g_vectors is not None) and values.size > 0:
+            through_outputs = eigh.vjp(values, vectors, g_values, g_vectors, MaskedGap())
             total = through_outputs if total is None else total + through_outputs
         return (total,)
 
@@ -63,17 +68,21 @@ class ApplyFunction:
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
     ) -> tuple[Array | None, ...]:
         *_, values, vectors = outputs
-        image = self._first_derivative(binding, arrays[0], outputs, tangents[0])
-        no_tangent = () if self.truncation is None else (None,)
-        return image, *no_tangent, *eigh.jvp(values, vectors, tangents[0], self.gradient.gap)
-
-    def _first_derivative(self, binding: Binding, a: Array, outputs: Arrays, direction: Array) -> Array:
         if isinstance(self.gradient, DaleckiiKrein):
-            operation = Frechet(function=self.function, rule=self.gradient)
-            return binding.apply(operation, a, *outputs[1:], direction)[0]
+            image = self._frechet(binding, arrays[0], outputs, tangents[0])
+        else:
+            image = self.gradient.jvp(self.function, self._spectrum(arrays[0], outputs), tangents[0])
+        no_tangent = () if self.truncation is None else (None,)
+        return image, *no_tangent, *eigh.jvp(values, vectors, tangents[0], MaskedGap())
+
+    def _frechet(self, binding: Binding, a: Array, outputs: Arrays, direction: Array) -> Array:
+        operation = Frechet(function=self.function, rule=cast(DaleckiiKrein, self.gradient))
+        return binding.apply(operation, a, *outputs[1:], direction)[0]
+
+    def _spectrum(self, a: Array, outputs: Arrays) -> Spectrum:
         *_, values, vectors = outputs
         kept = None if self.truncation is None else _kept(outputs[1], values)
-        return frechet(vectors, self.gradient.pair_matrix(self.function, values, kept), direction)
+        return Spectrum(a, values, vectors, kept)
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,11 @@ class Frechet:
 
     def _second(self, arrays: Arrays, direction: Array) -> Array:
         kept, values, vectors, first = _unpack(arrays[1:])
-        return second_derivative(self.function, self.rule, values, vectors, kept, first, direction)
+        cut = None
+        if kept is not None:
+            pairs = self.rule.pair_matrix(self.function, values, kept)
+            cut = (kept, pairs, self.rule.cut.matrix(values))
+        return second_derivative(self.function, values, vectors, cut, first, direction)
 
 
 def _unpack(rest: Arrays) -> tuple[Array | None, Array, Array, Array]:

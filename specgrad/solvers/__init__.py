@@ -4,22 +4,45 @@ A solver is any frozen dataclass with ``solve(a) -> (eigenvalues, eigenvectors)`
 also has ``vjp`` and ``jvp`` (see `power_iteration`) brings its own derivative.
 """
 
-from specgrad.solvers._protocol import ConvergenceError, DifferentiatedSolver, Solver, has_own_derivative
+from specgrad.solvers._protocol import (
+    ConvergenceError,
+    DifferentiatedSolver,
+    ResidualPolicy,
+    RootSolver,
+    Solver,
+    has_own_derivative,
+    is_root_solver,
+)
 from specgrad.solvers.dense import DenseEigh, DenseSVD
 from specgrad.solvers.fallback import Fallback, Guarded, HermitianPart, decompose, prepare
+from specgrad.solvers.newton_schulz import (
+    AcceptResidual,
+    ConvergenceWarning,
+    NewtonSchulz,
+    RaiseResidual,
+    WarnResidual,
+)
 from specgrad.solvers.power_iteration import PowerIteration
 
 __all__ = [
+    "AcceptResidual",
     "ConvergenceError",
+    "ConvergenceWarning",
     "DenseEigh",
     "DenseSVD",
     "DifferentiatedSolver",
     "Fallback",
     "Guarded",
     "HermitianPart",
+    "NewtonSchulz",
     "PowerIteration",
+    "RaiseResidual",
+    "ResidualPolicy",
+    "RootSolver",
     "Solver",
+    "WarnResidual",
     "decompose",
     "has_own_derivative",
+    "is_root_solver",
     "prepare",
 ]

@@ -4,7 +4,14 @@ from typing import Protocol, TypeGuard
 
 from specgrad._typing import Array
 
-__all__ = ["ConvergenceError", "DifferentiatedSolver", "Solver", "has_own_derivative"]
+__all__ = [
+    "ConvergenceError",
+    "DifferentiatedSolver",
+    "ResidualPolicy",
+    "RootSolver",
+    "Solver",
+    "has_own_derivative",
+]
 
 
 class ConvergenceError(ArithmeticError):
@@ -43,6 +50,28 @@ class DifferentiatedSolver(Protocol):
         """The tangents of ``(l, V)`` from that of `a`."""
 
 
+class RootSolver(Protocol):
+    """A solver of square roots that knows no eigenvalues: `NewtonSchulz`."""
+
+    steps: int
+    residual: "ResidualPolicy"
+
+    def root(self, a: Array) -> tuple[Array, Array]:
+        """The square root of `a` and its inverse, shape (..., n, n) each."""
+
+
+class ResidualPolicy(Protocol):
+    """What to do with the residual of an iteration."""
+
+    def judge(self, residual: Array, steps: int) -> None:
+        """Look at residuals, shape (...), whose values can be read."""
+
+
 def has_own_derivative(solver: Solver) -> TypeGuard[DifferentiatedSolver]:
     """Whether a solver is a `DifferentiatedSolver`."""
     return hasattr(solver, "vjp")
+
+
+def is_root_solver(solver: Solver | RootSolver) -> TypeGuard[RootSolver]:
+    """Whether a solver is a `RootSolver`."""
+    return hasattr(solver, "root")

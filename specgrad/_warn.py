@@ -1,0 +1,28 @@
+"""Warnings that name the place in the code of the caller, once each."""
+
+import sys
+import warnings
+
+from specgrad._array import namespace
+from specgrad._typing import Array
+
+__all__ = ["warn_once"]
+
+_WARNED: set[tuple[type[Warning], str, int]] = set()
+
+
+def warn_once(message: str, category: type[Warning], array: Array) -> None:
+    """Warn once for each place in the code of the caller, however often the library comes by there.
+
+    `array` is any that is at hand: frames of the library that it belongs to are not the caller's.
+    """
+    # The library may define its arrays and its functions in different packages.
+    library = (type(array).__module__, namespace(array).__name__)
+    inside = ("specgrad", *(name.partition(".")[0] for name in library))
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inside):
+        frame = frame.f_back
+    site = (category, frame.f_code.co_filename, frame.f_lineno)
+    if site not in _WARNED:
+        _WARNED.add(site)
+        warnings.warn_explicit(message, category, *site[1:])

@@ -1,0 +1,118 @@
+"""Square roots by matrix products alone."""
+
+from dataclasses import dataclass
+
+from specgrad._array import namespace
+from specgrad._typing import Array
+from specgrad._warn import warn_once
+from specgrad.derivatives import newton_schulz
+from specgrad.solvers._protocol import ConvergenceError, ResidualPolicy
+
+__all__ = [
+    "AcceptResidual",
+    "ConvergenceWarning",
+    "NewtonSchulz",
+    "RaiseResidual",
+    "WarnResidual",
+]
+
+
+class ConvergenceWarning(UserWarning):
+    """An iteration with a fixed number of steps has not converged."""
+
+
+@dataclass(frozen=True)
+class WarnResidual:
+    """Warn once per call site, with the largest residual.
+
+    Parameters
+    ----------
+    tolerance : float, default 0.01
+    """
+
+    tolerance: float = 0.01
+
+    def judge(self, residual: Array, steps: int) -> None:
+        excess = _excess(residual, self.tolerance)
+        if excess is not None:
+            warn_once(_explain(excess, steps), ConvergenceWarning, residual)
+
+
+@dataclass(frozen=True)
+class RaiseResidual:
+    """Raise `ConvergenceError` where `WarnResidual` would warn.
+
+    Parameters
+    ----------
+    tolerance : float, default 0.01
+    """
+
+    tolerance: float = 0.01
+
+    def judge(self, residual: Array, steps: int) -> None:
+        excess = _excess(residual, self.tolerance)
+        if excess is not None:
+            raise ConvergenceError(_explain(excess, steps))
+
+
+@dataclass(frozen=True)
+class AcceptResidual:
+    """Take the iterate as it is: iSQRT-COV as published."""
+
+    def judge(self, residual: Array, steps: int) -> None:
+        return
+
+
+@dataclass(frozen=True)
+class NewtonSchulz:
+    """Square root and inverse square root by Newton-Schulz iteration on ``A/tr(A)``: iSQRT-COV.
+
+    For `sqrtm` and `inv_sqrtm`. No decomposition, only products, so it is fast on GPUs; the derivative is the
+    adjoint of its own steps. Convergence needs about ``log(condition)/log(9/4)`` steps, and 5 do for
+    condition numbers of some tens; the residual ``||X B - I||_F/sqrt(n)`` of root and inverse says.
+
+    Parameters
+    ----------
+    steps : int, default 5
+    residual : ResidualPolicy, default WarnResidual()
+        What to do where the iteration has not converged, where values can be looked at.
+
+    References
+    ----------
+    Li, Xie, Wang and Gao, CVPR 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import NewtonSchulz, sqrtm
+    >>> sqrtm(np.diag([4.0, 9.0]), solver=NewtonSchulz(10)).round(6)
+    array([[2., 0.],
+           [0., 3.]])
+    """
+
+    steps: int = 5
+    residual: ResidualPolicy = WarnResidual()
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"NewtonSchulz needs at least 1 step, not {self.steps}.")
+
+    def root(self, a: Array) -> tuple[Array, Array]:
+        """The square root of `a` and its inverse, shape (..., n, n) each."""
+        return newton_schulz.forward(a, self.steps)
+
+
+def _excess(residual: Array, tolerance: float) -> float | None:
+    """The largest residual if it is above the tolerance, NaN included."""
+    if residual.size == 0:
+        return None
+    largest = float(namespace(residual).max(residual))
+    return None if largest <= tolerance else largest
+
+
+def _explain(residual: float, steps: int) -> str:
+    return (
+        f"NewtonSchulz has not converged in {steps} steps: the residual of root times inverse is "
+        f"{residual:.1e}. Take more steps, add to the diagonal, or use solver=DenseEigh(); "
+        "residual=AcceptResidual() takes the iterate as it is."
+    )
