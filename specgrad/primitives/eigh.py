@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from specgrad._array import as_row, namespace, take_columns
+from specgrad._array import as_row, device, namespace, take_columns
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
@@ -118,7 +118,7 @@ class Eigh:
 
 def _leading(rank: Array, size: int) -> Array:
     """The mask (..., size) of the first `rank` positions."""
-    return namespace(rank).arange(size, dtype=rank.dtype, device=rank.device) < rank[..., None]
+    return namespace(rank).arange(size, dtype=rank.dtype, device=device(rank)) < rank[..., None]
 
 
 def _widen(columns: Array, size: int) -> Array:
@@ -126,7 +126,7 @@ def _widen(columns: Array, size: int) -> Array:
     if columns.shape[-1] == size:
         return columns
     xp = namespace(columns)
-    position = xp.arange(size, device=columns.device)
+    position = xp.arange(size, device=device(columns))
     return xp.take(columns, position % columns.shape[-1], axis=-1)
 
 

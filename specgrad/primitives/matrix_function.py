@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from specgrad._array import adjoint, as_row, eps, namespace, take_columns
+from specgrad._array import adjoint, as_row, device, eps, namespace, take_columns
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
@@ -137,7 +137,7 @@ def _unpack(rest: Arrays) -> tuple[Array | None, Array, Array, Array]:
 
 
 def _kept(rank: Array, values: Array) -> Array:
-    position = namespace(rank).arange(values.shape[-1], dtype=rank.dtype, device=rank.device)
+    position = namespace(rank).arange(values.shape[-1], dtype=rank.dtype, device=device(rank))
     return position < rank[..., None]
 
 

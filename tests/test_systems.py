@@ -1,0 +1,165 @@
+"""The systems of the papers, each a pair of a solver and a gradient rule, on the root of a covariance."""
+
+import numpy as np
+import pytest
+
+import specgrad
+from specgrad import (
+    AcceptResidual,
+    ClippedGap,
+    ConvergenceError,
+    ConvergenceWarning,
+    DaleckiiKrein,
+    DenseEigh,
+    DenseSVD,
+    ExactGap,
+    MaxRank,
+    NewtonSchulz,
+    NewtonSchulzGradient,
+    PadeGap,
+    PowerIteration,
+    PowerIterationGap,
+    RaiseResidual,
+    TaylorGap,
+    ThroughEigenvectors,
+    TopNGap,
+    jvp,
+    sqrtm,
+    vjp,
+)
+from specgrad.testing import GAP_SWEEP, check_gradient, random_hermitian
+
+ISQRT = NewtonSchulz(5, AcceptResidual())
+
+# Solver, gradient rule, and the largest relative error of the gradient that the system may have on a
+# well-separated spectrum of condition 10: what each approximates, it approximates this well.
+SYSTEMS = {
+    "MPN-COV": (DenseSVD(), ThroughEigenvectors(ExactGap()), 1e-12),
+    "SVD-PI": (DenseSVD(), ThroughEigenvectors(PowerIterationGap(19)), 0.3),
+    "SVD-Taylor": (DenseSVD(), ThroughEigenvectors(TaylorGap(100)), 1e-3),
+    "SVD-Pade": (DenseSVD(), ThroughEigenvectors(PadeGap()), 1e-10),
+    "SVD-Trunc": (DenseSVD(), ThroughEigenvectors(ClippedGap(1e10)), 1e-12),
+    "SVD-TopN": (DenseSVD(), ThroughEigenvectors(TopNGap(5)), 1e-12),
+    "SVD-Newton": (DenseSVD(), NewtonSchulzGradient(5), 0.2),
+    "iSQRT-COV": (ISQRT, None, 0.2),
+    "PI": (PowerIteration(500), None, 1e-6),
+    "exact": (DenseEigh(), DaleckiiKrein(), 1e-12),
+}
+
+
+def covariance(dtype, values=(1.0, 0.7, 0.45, 0.25, 0.1)):
+    q = specgrad.testing.random_unitary(len(values), dtype, np.random.default_rng(0))
+    a = (q * np.array(values)) @ q.conj().T
+    return (a + a.conj().T) / 2
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_system_has_its_forward_and_its_gradient(backend, double, name):
+    solver, gradient, error = SYSTEMS[name]
+    a, cotangent = covariance(double), random_hermitian(5, double, np.random.default_rng(1))
+
+    def run(**options):
+        root, pullback = vjp(sqrtm, backend.array(a), **options)
+        return backend.numpy(root), backend.numpy(pullback(backend.array(cotangent))[0])
+
+    root, measured = run(solver=solver, gradient=gradient)
+    exact_root, exact = run()
+    assert np.linalg.norm(root - exact_root) <= (0.1 if name == "iSQRT-COV" else 1e-9)
+    assert np.linalg.norm(measured - exact) <= error * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize("name", ["MPN-COV", "SVD-TopN"])
+def test_the_analytic_rules_are_left_to_fail_at_ties(backend, name):
+    solver, gradient, _ = SYSTEMS[name]
+    a = np.diag([1.0, 0.5, 0.5])
+    with np.errstate(all="ignore"):
+        _, pullback = vjp(sqrtm, backend.array(a), solver=solver, gradient=gradient)
+        gradient = backend.numpy(pullback(backend.array(np.ones((3, 3))))[0])
+    assert not np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("function", [specgrad.sqrtm, specgrad.inv_sqrtm], ids=["sqrtm", "inv_sqrtm"])
+@pytest.mark.parametrize("solver", [ISQRT, PowerIteration(8)], ids=["iSQRT-COV", "PI"])
+def test_derivatives_of_own_steps_against_finite_differences(backend, double, function, solver):
+    check_gradient(function, backend.array(covariance(double)), solver=solver)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_newton_schulz_adjoint_against_its_scalar_polynomial(backend, double, inverse):
+    """In the eigenbasis the iteration is a scalar function, differentiated by divided differences."""
+    a = covariance(double)
+    values, vectors = np.linalg.eigh(a)
+    trace, steps = values.sum(), 5
+    x = values / trace
+    image = scalar(x, steps, inverse)
+    with np.errstate(all="ignore"):
+        pairs = (image[:, None] - image) / (x[:, None] - x)
+    step = 1e-6
+    np.fill_diagonal(
+        pairs, (scalar(x + step, steps, inverse) - scalar(x - step, steps, inverse)) / (2 * step)
+    )
+    cotangent = random_hermitian(5, double, np.random.default_rng(2))
+    scale = trace**-0.5 if inverse else trace**0.5
+    inner = vectors @ (pairs * (vectors.conj().T @ (scale * cotangent) @ vectors)) @ vectors.conj().T
+    along = np.vdot(cotangent, vectors @ np.diag(image) @ vectors.conj().T).real
+    of_scale = (-0.5 * trace**-1.5 if inverse else 0.5 * trace**-0.5) * along
+    expected = inner / trace + (of_scale - np.vdot(inner, a).real / trace**2) * np.eye(5)
+    function = specgrad.inv_sqrtm if inverse else specgrad.sqrtm
+    _, pullback = vjp(function, backend.array(a), solver=ISQRT)
+    measured = backend.numpy(pullback(backend.array(cotangent))[0])
+    assert np.linalg.norm(measured - expected) <= 1e-9 * np.linalg.norm(expected)
+
+
+def scalar(x, steps, inverse):
+    y, z = x, np.ones_like(x)
+    for _ in range(steps):
+        correction = (3 - z * y) / 2
+        y, z = y * correction, correction * z
+    return z if inverse else y
+
+
+def test_newton_schulz_takes_cotangents_that_are_not_symmetric(backend, double):
+    """Against the jvp: <G, df(E)> for a general G and a Hermitian E."""
+    a = backend.array(covariance(double))
+    generator = np.random.default_rng(3)
+    g, e = generator.standard_normal((5, 5)).astype(double), random_hermitian(5, double, generator)
+    _, pullback = vjp(sqrtm, a, solver=ISQRT)
+    _, tangent = jvp(sqrtm, (a,), (backend.array(e),), solver=ISQRT)
+    pulled = np.vdot(backend.numpy(pullback(backend.array(g))[0]), e).real
+    assert abs(pulled - np.vdot(g, backend.numpy(tangent)).real) <= 1e-13
+
+
+def test_newton_schulz_says_when_it_has_not_converged():
+    ill = np.diag([1.0, 1e-6])
+    with pytest.warns(ConvergenceWarning, match="residual of root times inverse is 7"):
+        sqrtm(ill, solver=NewtonSchulz(5))
+    with pytest.raises(ConvergenceError, match="more steps"):
+        sqrtm(ill, solver=NewtonSchulz(5, RaiseResidual()))
+    sqrtm(ill, solver=NewtonSchulz(40, RaiseResidual()))
+
+
+def test_newton_schulz_keeps_a_sample_from_its_neighbours(backend):
+    good = covariance("float64")
+    batch = np.stack([good, np.full_like(good, np.nan)])
+    _, pullback = vjp(sqrtm, backend.array(batch), solver=ISQRT, check_finite=False)
+    gradient = backend.numpy(pullback(backend.array(np.ones_like(batch)))[0])
+    _, alone = vjp(sqrtm, backend.array(good), solver=ISQRT)
+    np.testing.assert_allclose(
+        gradient[0], backend.numpy(alone(backend.array(np.ones_like(good)))[0]), rtol=1e-12
+    )
+    assert np.all(np.isnan(gradient[1]))
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "word"),
+    [
+        (specgrad.logm, {"solver": ISQRT}, "Log"),
+        (sqrtm, {"solver": ISQRT, "truncation": MaxRank(1)}, "truncation"),
+        (sqrtm, {"solver": ISQRT, "gradient": DaleckiiKrein()}, "gradient"),
+        (specgrad.logm, {"gradient": NewtonSchulzGradient()}, "Log"),
+        (sqrtm, {"solver": PowerIteration(), "truncation": MaxRank(1)}, "truncation"),
+    ],
+)
+def test_pairs_that_cannot_go_together_raise(function, options, word):
+    with pytest.raises(ValueError, match=word):
+        function(GAP_SWEEP[0].matrix(3), **options)
