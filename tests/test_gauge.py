@@ -9,7 +9,6 @@ import pytest
 from specgrad import GaugeError, GaugeWarning, ProjectGauge, RaiseGauge, WarnGauge, eigh, vjp
 from specgrad.testing import ClusterLoss, gap_spectrum
 
-
 _PLACES = itertools.count()
 
 
