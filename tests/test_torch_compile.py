@@ -1,4 +1,4 @@
-"""`torch.compile` and `torch.export` keep the derivative of this library, not that of the operations inside."""
+"""`torch.compile` and `torch.export` keep this library's derivative, not that of the operations inside."""
 
 import contextlib
 import os
@@ -16,6 +16,7 @@ from torch_cases import (
     RAGGED,
     SEPARATED,
     TIED,
+    gradient,
     loss,
     matrices,
     specgrad_torch,
@@ -51,11 +52,6 @@ def _fresh_compiler():
 
 def compiled(function, backend="aot_eager"):
     return torch.compile(function, fullgraph=True, backend=backend)
-
-
-def gradient(function, a):
-    a = a.clone().requires_grad_()
-    return torch.autograd.grad(function(a), a)[0]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=repr)

@@ -86,6 +86,12 @@ def loss(a, eigh=specgrad_torch.eigh, **options):
     return (matrix.real * pattern).sum() + (values * values).sum()
 
 
+def gradient(function, a):
+    """The gradient of a scalar function at `a`, by the engine of PyTorch."""
+    a = a.detach().requires_grad_()
+    return torch.autograd.grad(function(a), a)[0]
+
+
 def finite_differences(function, a, step=1e-5):
     """The derivative of `function` in each entry of a real `a`: shape of the output, then that of `a`."""
     moved = step * torch.eye(a.numel(), dtype=a.dtype).reshape(-1, *a.shape)
@@ -105,7 +111,7 @@ def tied_subspace_loss(a, eigh=specgrad_torch.eigh, **options):
 
 
 def tied_subspace_gradient():
-    """Its gradient at `TIED`: ``herm(G)_ij / (l_i - l_j)`` where i is in the subspace and j is not, or j and i."""
+    """Its gradient at `TIED`: ``herm(G)_ij / (l_in - l_out)`` with one of i, j in the subspace, else 0."""
     values = TIED.diagonal()
     inside = (values == 1.0).double()
     across = inside[:, None] - inside[None, :]

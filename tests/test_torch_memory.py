@@ -1,0 +1,123 @@
+"""What `eigh` keeps for backward, what it leaves in the graph, and that it never waits for a device."""
+
+import pytest
+from torch_cases import GAP_RULES, RAGGED, TIED, TRUNCATIONS, gradient, loss, matrices, specgrad_torch, torch
+
+from specgrad import (
+    DenseEigh,
+    DenseSVD,
+    EnergyRatio,
+    ExactGap,
+    Fallback,
+    MaxRank,
+    PowerIteration,
+    ProjectGauge,
+    RaiseGauge,
+)
+
+ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
+
+
+@pytest.mark.parametrize("truncation", [None, *TRUNCATIONS], ids=repr)
+def test_inputs_and_outputs_are_all_that_is_saved_for_backward(truncation):
+    a = matrices(RAGGED).requires_grad_()
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
+        outputs = specgrad_torch.eigh(a, truncation=truncation)
+    whole = [x for x in saved if x.shape == a.shape]
+    matrices_put_out = 1 if truncation is None or isinstance(truncation, MaxRank) else 2
+    assert sum(x.data_ptr() == a.data_ptr() for x in whole) == 1
+    assert len(whole) == 1 + matrices_put_out
+    for output in outputs:
+        assert any(x.data_ptr() == output.data_ptr() for x in saved)
+    kept_aside = vars(outputs.eigenvectors.grad_fn).values()
+    assert not any(isinstance(x, torch.Tensor) for x in kept_aside)
+
+
+@pytest.mark.parametrize("check_finite", [True, False])
+def test_validation_leaves_one_operation_in_the_graph(check_finite):
+    a = matrices(RAGGED).requires_grad_()
+    values, vectors = specgrad_torch.eigh(a, check_finite=check_finite)
+    assert values.grad_fn is vectors.grad_fn
+    (leaf,) = [node for node, _ in values.grad_fn.next_functions if node is not None]
+    assert leaf.variable is a
+
+
+def test_without_gradients_there_is_no_graph():
+    a = matrices(RAGGED)
+    assert specgrad_torch.eigh(a).eigenvalues.grad_fn is None
+    with torch.no_grad():
+        assert specgrad_torch.eigh(a.requires_grad_()).eigenvalues.grad_fn is None
+    assert specgrad_torch.eigh(a.detach()).eigenvalues.grad_fn is None
+
+
+def test_output_that_is_not_used_costs_no_gap():
+    # A zero cotangent of the eigenvectors times an infinite 1/gap would be NaN.
+    a = TIED.clone().requires_grad_()
+    values, _ = specgrad_torch.eigh(a, gap=ExactGap())
+    torch.testing.assert_close(torch.autograd.grad((values * values).sum(), a)[0], 2 * TIED, **ROUNDING)
+
+
+@pytest.fixture(params=["fake", "meta"])
+def without_values(request):
+    """Matrices with a shape and no values: as a compiler sees them, and as on a device away from the host."""
+    with torch._subclasses.fake_tensor.FakeTensorMode() if request.param == "fake" else torch.device("meta"):
+        yield torch.empty(2, 4, 4, dtype=torch.float64)
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The calls that look at a value of a tensor."""
+    calls = []
+    for name in ("__bool__", "__int__", "__float__", "__index__", "item", "tolist", "nonzero", "cpu"):
+        monkeypatch.setattr(torch.Tensor, name, _counted(name, getattr(torch.Tensor, name), calls))
+    return calls
+
+
+def _counted(name, original, calls):
+    def method(self, *args, **options):
+        calls.append(name)
+        return original(self, *args, **options)
+
+    return method
+
+
+OPTIONS = (
+    *({"gap": gap} for gap in GAP_RULES),
+    *({"truncation": truncation} for truncation in TRUNCATIONS),
+    *({"solver": solver} for solver in (DenseSVD(), Fallback(DenseEigh(), DenseSVD()), PowerIteration(2))),
+    *({"gauge": gauge} for gauge in (RaiseGauge(), ProjectGauge())),
+)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=repr)
+def test_no_derivative_looks_at_values(without_values, looks, options):
+    def function(a):
+        return loss(a, **options)
+
+    a = without_values
+    assert gradient(function, a.clone().requires_grad_()).shape == a.shape
+    assert torch.func.grad(function)(a).shape == a.shape
+    assert torch.func.jvp(function, (a,), (a,))[1].shape == ()
+    assert looks == []
+
+
+def test_looking_at_values_is_seen_by_these_tests(without_values, looks):
+    with pytest.raises(Exception, match=r"data-dependent|_local_scalar_dense|[Mm]eta"):
+        bool(without_values.isnan().any())
+    assert "__bool__" in looks
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+@pytest.mark.parametrize("options", [{}, {"truncation": EnergyRatio(0.9)}, {"gap": ExactGap()}], ids=repr)
+def test_no_derivative_waits_for_the_gpu(options):
+    a = matrices(RAGGED).cuda().requires_grad_()
+    value = loss(a, **options)  # the solvers of CUDA themselves wait, to see whether they have converged
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        result = torch.autograd.grad(value, a)[0]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    expected = gradient(lambda a: loss(a, **options), a.detach().cpu().requires_grad_())
+    torch.testing.assert_close(result.cpu(), expected, **ROUNDING)
