@@ -86,6 +86,14 @@ def subspace_gradient(matrix: Matrix, loss: ClusterLoss) -> Matrix:
     -------
     NumPy array, shape (n, n)
         In double precision.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad.testing import ClusterLoss, cluster_gradient, gap_spectrum, subspace_gradient
+    >>> a, loss = gap_spectrum(1e-9).matrix(5), ClusterLoss(clusters=((3, 4),))
+    >>> bool(np.allclose(subspace_gradient(a, loss), cluster_gradient(a, loss), rtol=1e-14, atol=1e-14))
+    True
     """
     n = matrix.shape[-1]
     (cluster,) = loss.clusters

@@ -136,7 +136,8 @@ def _leading_pair(gap: float, n: int, precision: "np.finfo[Any]", generator: np.
 def _leading_tie(
     multiplicity: int, n: int, precision: "np.finfo[Any]", generator: np.random.Generator
 ) -> Matrix:
-    return np.minimum(np.arange(1.0, n + 1), max(1.0, n + 1.0 - multiplicity)) / max(n, 1)
+    values = np.minimum(np.arange(1.0, n + 1), max(1.0, n + 1.0 - multiplicity))
+    return np.asarray(values / max(n, 1))
 
 
 def _rank_deficient(n: int, precision: "np.finfo[Any]", generator: np.random.Generator) -> Matrix:
