@@ -8,6 +8,7 @@ from specgrad._array import (
     device,
     differences,
     eps,
+    infinite_diagonal,
     magnitude_scale,
     namespace,
     off_diagonal,
@@ -46,8 +47,9 @@ class ExactGap:
     noise: RoundingFloor | None = None
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+        xp = namespace(values)
         gaps = differences(values)
-        return no_ties(reciprocal(gaps, where=off_diagonal(values)), gaps, tie_width)
+        return no_ties(xp.reciprocal(gaps + infinite_diagonal(values)), gaps, tie_width)
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)

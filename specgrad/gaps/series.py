@@ -186,10 +186,11 @@ class PadeGap:
 def geometric_sum(t: Array, terms: int) -> Array:
     """``1 + q + ... + q^(terms - 1)`` with ``q = 1 - t`` in [-1, 1]; 0 for no terms."""
     xp = namespace(t)
-    if terms == 0:
-        return xp.zeros_like(t)
-    total = xp.ones_like(t)
-    for bit in f"{terms:b}"[1:]:
+    if terms < 2:
+        return xp.full_like(t, terms)
+    _, first, *bits = f"{terms:b}"
+    total = 2.0 - t if first == "0" else 3.0 - t * (3.0 - t)
+    for bit in bits:
         total = total * (2.0 - t * total)
         if bit == "1":
             total = total + (1.0 - t * total)
@@ -202,10 +203,9 @@ def _pairs(values: Array) -> tuple[Array, Array, Array]:
     The sign is that of ``1/(l_j - l_i)``. Where ``a`` is 0 beyond rounding, ``1/a`` is 0.
     """
     xp = namespace(values)
-    magnitude = xp.abs(values)
-    position = xp.arange(values.shape[-1], device=device(values))
-    later = (as_row(magnitude) == as_column(magnitude)) & (as_row(position) > as_column(position))
-    leads = (as_row(magnitude) > as_column(magnitude)) | later
+    by_magnitude = xp.argsort(xp.abs(values), axis=-1, stable=True)
+    rank = xp.astype(xp.argsort(by_magnitude, axis=-1), values.dtype)  # of equals, the later one leads
+    leads = as_row(rank) > as_column(rank)
     inverse = _reciprocals(values)
     weight = xp.where(leads, as_row(inverse), -as_column(inverse))
     return xp.astype(leads, values.dtype), weight, differences(values) * weight
