@@ -89,9 +89,9 @@ class ProjectGauge:
 
 
 def _tie_width(values: Array) -> Array:
-    """Eigenvalues closer than this agree to rounding; shape (..., 1)."""
+    """Eigenvalues closer than this count as tied, as they do for `MaskedGap`; shape (..., 1)."""
     xp = namespace(values)
-    return values.shape[-1] * eps(values) * xp.max(xp.abs(values), axis=-1, keepdims=True)
+    return eps(values) ** 0.75 * xp.max(xp.abs(values), axis=-1, keepdims=True)
 
 
 def _offending_part(values: Array, inner: Array) -> Array:
