@@ -100,16 +100,40 @@ def _jax() -> ModuleType:
     return jax.numpy
 
 
+_UNREAD = dict.fromkeys(
+    (
+        "test_not_finite_names_the_batch_index",
+        "test_an_infinity_in_one_triangle_is_not_finite",
+        "test_one_triangle_is_not_hermitian",
+        "test_complex_symmetric_is_not_hermitian",
+        "test_a_phase_dependent_loss_is_seen_without_ties",
+        "test_raise",
+        "test_warning_comes_once_per_place",
+        "test_warning_says_how_large_and_what_to_do",
+    ),
+    "values that are lazy or on a device are not looked at",
+)
+
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
         Backend("numpy", _numpy),
         Backend("array_api_strict", _strict),
         Backend("torch", _torch, functions="specgrad_torch"),
-        Backend("jax", _jax, on_request="it compiles every operation anew for every shape: minutes"),
-        Backend("cupy", _cupy, to_host=lambda x: x.get()),
         Backend(
-            "torch-cuda", _torch_cuda, device="cuda", to_host=lambda x: x.cpu(), functions="specgrad_torch"
+            "jax",
+            _jax,
+            on_request="it compiles every operation anew for every shape: minutes",
+            xfails=_UNREAD,
+        ),
+        Backend("cupy", _cupy, to_host=lambda x: x.get(), xfails=_UNREAD),
+        Backend(
+            "torch-cuda",
+            _torch_cuda,
+            device="cuda",
+            to_host=lambda x: x.cpu(),
+            functions="specgrad_torch",
+            xfails=_UNREAD,
         ),
     )
 }
