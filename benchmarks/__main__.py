@@ -7,12 +7,14 @@ import typer
 
 from benchmarks._harness import report
 from benchmarks.eigh import eigh_rows, memory_rows
+from benchmarks.matrix_functions import matrix_function_rows
 
 
 def main(seconds: Annotated[float, typer.Option(help="Time for each comparison.")] = 4.0) -> None:
     """Print time and memory as ratios, measured interleaved in one process, on one thread."""
     torch.set_num_threads(1)
     report("Eigendecomposition, forward and backward", eigh_rows(seconds) + memory_rows())
+    report("Matrix functions, forward and backward", matrix_function_rows(seconds))
 
 
 if __name__ == "__main__":

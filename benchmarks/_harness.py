@@ -11,8 +11,9 @@ from datetime import date
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
-__all__ = ["Row", "interleaved_medians", "report"]
+__all__ = ["Row", "covariance", "interleaved_medians", "report"]
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,9 @@ def report(title: str, rows: list[Row]) -> None:
         f"torch {torch.__version__}, {torch.get_num_threads()} thread(s)"
     )
     console.print(table)
+
+
+def covariance(shape: tuple[int, ...]) -> Tensor:
+    """Covariances of Gaussian samples, four for each variable."""
+    samples = torch.randn(*shape[:-1], 4 * shape[-1], generator=torch.Generator().manual_seed(0))
+    return samples @ samples.mT / samples.shape[-1]

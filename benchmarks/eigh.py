@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import specgrad_torch
-from benchmarks._harness import Row, interleaved_medians
+from benchmarks._harness import Row, covariance, interleaved_medians
 from specgrad import ExactGap, MaskedGap, PowerIteration, PowerIterationGap
 from specgrad.gaps import GapRule
 
@@ -32,7 +32,7 @@ def eigh_rows(seconds: float) -> list[Row]:
 
 def memory_rows() -> list[Row]:
     """Bytes saved for backward, relative to one input and its outputs."""
-    matrix = _covariance((64, 64)).requires_grad_()
+    matrix = covariance((64, 64)).requires_grad_()
     saved: dict[int, int] = {}
 
     def count(tensor: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def memory_rows() -> list[Row]:
 
 
 def _against_torch(shape: tuple[int, ...], reaches: dict[GapRule, float], seconds: float) -> list[Row]:
-    matrix = _covariance(shape).requires_grad_()
+    matrix = covariance(shape).requires_grad_()
     cotangent = torch.randn(shape)
     contestants: dict[str, Callable[[], object]] = {
         "torch": lambda: _backward(torch.linalg.eigh(matrix), matrix, cotangent)
@@ -68,7 +68,7 @@ def _against_torch(shape: tuple[int, ...], reaches: dict[GapRule, float], second
 
 
 def _against_unrolled(seconds: float) -> Row:
-    matrix = _covariance((64, 64)).requires_grad_()
+    matrix = covariance((64, 64)).requires_grad_()
     cotangent = torch.randn(64, 64)
     medians = interleaved_medians(
         {
@@ -92,8 +92,3 @@ def _against_unrolled(seconds: float) -> Row:
 
 def _backward(outputs: tuple[Tensor, Tensor], matrix: Tensor, cotangent: Tensor) -> None:
     torch.autograd.grad(outputs[1], matrix, cotangent)
-
-
-def _covariance(shape: tuple[int, ...]) -> Tensor:
-    samples = torch.randn(*shape[:-1], 4 * shape[-1], generator=torch.Generator().manual_seed(0))
-    return samples @ samples.mT / samples.shape[-1]

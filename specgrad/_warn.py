@@ -18,11 +18,15 @@ def warn_once(message: str, category: type[Warning], array: Array) -> None:
     """
     # The library may define its arrays and its functions in different packages.
     library = (type(array).__module__, namespace(array).__name__)
-    inside = ("specgrad", *(name.partition(".")[0] for name in library))
+    inside = {"specgrad", "specgrad_torch", "specgrad_jax", *map(_package, library)}
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inside):
+    while frame.f_back is not None and _package(frame.f_globals.get("__name__", "")) in inside:
         frame = frame.f_back
     site = (category, frame.f_code.co_filename, frame.f_lineno)
     if site not in _WARNED:
         _WARNED.add(site)
         warnings.warn_explicit(message, category, *site[1:])
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]

@@ -163,7 +163,8 @@ class EnergyRatio(_Combines):
             return energy >= 0
         # Summed from the small end, where the comparison is decided.
         left = xp.flip(xp.cumulative_sum(xp.flip(energy, axis=-1), axis=-1), axis=-1)
-        allowed = (1 - self.ratio) * left[..., :1]
+        # At the ratio to rounding counts as reached: 0.9 of 6, 3, 1 is two eigenvalues.
+        allowed = (1 - self.ratio + values.shape[-1] * eps(values)) * left[..., :1]
         return left > allowed if self.include_crossing else left - energy > allowed
 
 

@@ -188,9 +188,9 @@ def geometric_sum(t: Array, terms: int) -> Array:
     xp = namespace(t)
     if terms < 2:
         return xp.full_like(t, terms)
-    _, first, *bits = f"{terms:b}"
-    total = 2.0 - t if first == "0" else 3.0 - t * (3.0 - t)
-    for bit in bits:
+    bits = f"{terms:b}"
+    total = 2.0 - t if bits[1] == "0" else 3.0 - t * (3.0 - t)
+    for bit in bits[2:]:
         total = total * (2.0 - t * total)
         if bit == "1":
             total = total + (1.0 - t * total)

@@ -58,11 +58,11 @@ class Eigh:
             return (None,)
         if 0 in arrays[0].shape:
             return (namespace(values).zeros_like(arrays[0]),)
+        if self.gap is None:
+            return (self._vjp_of_solver(arrays[0], values, vectors, g_values, g_vectors),)
         if g_vectors is not None:
             readable = binding.view(g_vectors) is not None and binding.view(values) is not None
             g_vectors = self.gauge.apply(values, vectors, g_vectors, readable)
-        if self.gap is None:
-            return (self._vjp_of_solver(arrays[0], values, vectors, g_values, g_vectors),)
         return (eigh.vjp(values, vectors, g_values, g_vectors, self.gap),)
 
     def jvp(
