@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from backends import BACKENDS, UnavailableError, required
+from torch_cases import specgrad_torch, torch
 
 from specgrad import (
     BalancedPowerIterationGap,
@@ -18,15 +18,6 @@ from specgrad import (
     TopNGap,
 )
 from specgrad.testing import random_unitary
-
-try:
-    torch = BACKENDS["torch"].load()
-except UnavailableError as reason:
-    if "torch" in required():
-        raise
-    pytest.skip(str(reason), allow_module_level=True)
-
-import specgrad_torch
 
 ROOTS_AND_OTHERS = (
     specgrad_torch.sqrtm,

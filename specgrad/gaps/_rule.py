@@ -55,7 +55,8 @@ class RoundingFloor:
     For a loss of the subspace that a cluster of eigenvalues spans, ``Y`` vanishes inside the cluster in
     exact arithmetic; what is left there is rounding, and ``rounding / gap`` is all that a rule which
     looks at the gap alone can leave. Setting these entries to zero makes the gradient of such losses
-    exact at every gap. It is not linear in the cotangent: vjp and jvp are adjoint to eps/gap only.
+    exact at every gap. It is not linear in the cotangent: vjp and jvp are adjoint to eps/gap only. Norms are
+    formed from squares: cotangents whose squares underflow (1e-19 in float32) are left to the mask.
 
     Parameters
     ----------
