@@ -36,9 +36,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Domain:
-    """The eigenvalues that a function accepts: above 0, and 0 itself or not."""
+    """The eigenvalues that a function accepts: those above 0, and of 0 and those below it what is said."""
 
     includes_zero: bool
+    includes_negative: bool = False
+
+    def outside(self, values: Array, rounding: Array | float) -> Array:
+        """Which eigenvalues lie outside, where magnitudes up to `rounding` count as 0."""
+        if self.includes_negative:
+            return namespace(values).abs(values) <= rounding
+        return values < -rounding if self.includes_zero else values <= rounding
 
 
 class MatrixFunction(Protocol):
@@ -104,9 +111,9 @@ class Power:
 
     @property
     def domain(self) -> Domain | None:
-        """All reals for positive integers; without 0 for negative exponents."""
+        """All reals for integers, the others start at 0; without 0 for negative exponents."""
         if self._is_integer:
-            return None
+            return None if self.exponent >= 0 else Domain(includes_zero=False, includes_negative=True)
         return Domain(includes_zero=self.exponent > 0)
 
     @property

@@ -89,7 +89,7 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
         return
     magnitude = xp.max(xp.abs(values), axis=-1, keepdims=True)
     rounding = values.shape[-1] * eps(values) * magnitude
-    outside = values < -rounding if domain.includes_zero else values <= rounding
+    outside = domain.outside(values, rounding)
     if rank is not None:
         outside = outside & (
             xp.arange(values.shape[-1], dtype=rank.dtype, device=device(rank)) < rank[..., None]
@@ -100,7 +100,7 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
     smallest = float(xp.min(xp.where(outside, values, xp.inf)[index]))
     largest = float(magnitude[index][0])
     needed_shift = 2 * float(rounding[index][0]) - min(smallest, 0.0)
-    needed = "no negative" if domain.includes_zero else "positive"
+    needed = "nonzero" if domain.includes_negative else "no negative" if domain.includes_zero else "positive"
     raise ValueError(
         f"{function} needs {needed} eigenvalues, and the matrix at batch index {index} has one of "
         f"{smallest:.1e}, with magnitudes up to {largest:.1e}: there the function or its derivative is "

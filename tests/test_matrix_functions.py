@@ -180,6 +180,8 @@ def test_powers_agree_with_products(backend, double):
     array = backend.array(a)
     np.testing.assert_allclose(backend.numpy(specgrad.powm(array, 3)), a @ a @ a, atol=1e-14)
     np.testing.assert_allclose(backend.numpy(specgrad.powm(array, -1)) @ a, np.eye(4), atol=1e-12)
+    indefinite = backend.array(np.diag([2.0, -4.0]))
+    np.testing.assert_allclose(backend.numpy(specgrad.powm(indefinite, -1)), np.diag([0.5, -0.25]))
     half = backend.numpy(specgrad.powm(array, 0.25))
     np.testing.assert_allclose(half @ half, backend.numpy(specgrad.sqrtm(array)), atol=1e-14)
 
@@ -234,13 +236,14 @@ def test_dropped_eigenvalues_may_lie_outside_the_domain(backend, double):
         ("sqrtm", (1.0, -1e-3), "-1.0e-03"),
         ("inv_sqrtm", (1.0, 0.0), "EigenvalueFloor"),
         ("logm", (1.0, 0.0), "positive eigenvalues"),
+        ("inverse", (-1.0, 0.0), "nonzero eigenvalues"),
         ("logm", (1.0, -0.5), "batch index (1,)"),
     ],
 )
 def test_eigenvalues_outside_the_domain_are_named(function, values, word):
     a = np.stack([np.eye(2), np.diag(values)])
     with pytest.raises(ValueError, match=re.escape(word)):
-        named(function)(a)
+        (named(function) if function != "inverse" else lambda x: specgrad.powm(x, -1))(a)
 
 
 def test_eigenvalues_that_are_zero_to_rounding_count_as_zero(backend):

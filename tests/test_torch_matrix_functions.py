@@ -11,6 +11,7 @@ from specgrad import (
     ExactGap,
     MaskedGap,
     MaxRank,
+    NewtonSchulz,
     PadeGap,
     PowerIterationGap,
     TaylorGap,
@@ -107,6 +108,43 @@ def test_through_eigenvectors_is_what_composing_gives(dtype, gap):
 
     measured = gradient(lambda x: specgrad_torch.inv_sqrtm(x, gradient=ThroughEigenvectors(gap)))
     torch.testing.assert_close(measured, gradient(composed), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("gap", [BroadenedGap(width=0.1), TaylorGap(3), PowerIterationGap(3)], ids=repr)
+def test_second_derivative_through_eigenvectors_is_what_composing_gives(gap):
+    a, direction = hermitian((2.0, 1.0, 0.4), "float64"), hermitian((1.0, -2.0, 0.3), "float64")
+
+    def composed(x):
+        values, vectors = specgrad_torch.eigh(x, gap=gap)
+        return (vectors * values.rsqrt()) @ vectors.mT
+
+    def twice(function):
+        x = a.clone().requires_grad_()
+        (first,) = torch.autograd.grad(function(x).pow(3).sum(), x, create_graph=True)
+        return torch.autograd.grad((first * direction).sum(), x)[0]
+
+    measured = twice(lambda x: specgrad_torch.inv_sqrtm(x, gradient=ThroughEigenvectors(gap)))
+    torch.testing.assert_close(measured, twice(composed), rtol=1e-11, atol=1e-11)
+
+
+def test_third_derivative_off_ties():
+    """It arrives at the eigenvalues and eigenvectors of the first: against differences of the second."""
+    a, direction = hermitian((2.0, 1.0, 0.4), "float64"), hermitian((1.0, -2.0, 0.3), "float64")
+
+    def second(x):
+        (first,) = torch.autograd.grad(specgrad_torch.inv_sqrtm(x).pow(2).sum(), x, create_graph=True)
+        return torch.autograd.grad((first * direction).sum(), x, create_graph=True)[0]
+
+    x, step = a.clone().requires_grad_(), 1e-5
+    (third,) = torch.autograd.grad((second(x) * direction).sum(), x)
+    ends = [second((a + sign * step * direction).requires_grad_()) for sign in (1, -1)]
+    along = ((ends[0] - ends[1]) * direction).sum() / (2 * step)
+    torch.testing.assert_close((third * direction).sum(), along, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 3), (2, 0, 0)], ids=str)
+def test_products_of_empty_input_are_empty(shape):
+    assert specgrad_torch.sqrtm(torch.zeros(shape), solver=NewtonSchulz()).shape == shape
 
 
 def test_a_compiled_matrix_function_keeps_its_gradient_at_a_tie():

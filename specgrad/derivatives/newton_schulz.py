@@ -75,7 +75,7 @@ def jvp(a: Array, steps: int, tangent: Array) -> tuple[Array, Array]:
 def residual(root: Array, inverse: Array) -> Array:
     """``||X B - I||_F / sqrt(n)`` of the root ``X`` and its inverse ``B``, 0 at convergence; shape (...)."""
     difference = root @ inverse - identity(root)
-    return namespace(root).sqrt(_inner(difference, difference)[..., 0, 0] / root.shape[-1])
+    return namespace(root).sqrt(_inner(difference, difference)[..., 0, 0] / max(root.shape[-1], 1))
 
 
 def _iterate(a: Array, steps: int) -> _Iterates:

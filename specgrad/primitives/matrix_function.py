@@ -9,8 +9,8 @@ from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.derivatives.matrix_function import frechet, second_derivative
 from specgrad.functions import Domain, MatrixFunction, stand_in
-from specgrad.gaps import MaskedGap
-from specgrad.gradients import DaleckiiKrein, GradientRule, Spectrum
+from specgrad.gaps import GapRule, MaskedGap
+from specgrad.gradients import DaleckiiKrein, GradientRule, Spectrum, ThroughEigenvectors
 from specgrad.solvers import Solver, decompose
 from specgrad.truncation import Truncation, leading_run
 
@@ -59,8 +59,8 @@ class ApplyFunction:
                 total = self._frechet(binding, arrays[0], outputs, g_image)
             else:
                 total = self.gradient.vjp(self.function, self._spectrum(arrays[0], outputs), g_image)
-        if (g_values is not None or g_vectors is not None) and values.size > 0:
-            through_outputs = eigh.vjp(values, vectors, g_values, g_vectors, MaskedGap())
+        if (g_values is not None or g_vectors is not None) and 0 not in values.shape:
+            through_outputs = eigh.vjp(values, vectors, g_values, g_vectors, self._gap)
             total = through_outputs if total is None else total + through_outputs
         return (total,)
 
@@ -73,7 +73,12 @@ class ApplyFunction:
         else:
             image = self.gradient.jvp(self.function, self._spectrum(arrays[0], outputs), tangents[0])
         no_tangent = () if self.truncation is None else (None,)
-        return image, *no_tangent, *eigh.jvp(values, vectors, tangents[0], MaskedGap())
+        return image, *no_tangent, *eigh.jvp(values, vectors, tangents[0], self._gap)
+
+    @property
+    def _gap(self) -> GapRule:
+        """The rule for what reaches the decomposition itself, as a second derivative does."""
+        return self.gradient.gap if isinstance(self.gradient, ThroughEigenvectors) else MaskedGap()
 
     def _frechet(self, binding: Binding, a: Array, outputs: Arrays, direction: Array) -> Array:
         operation = Frechet(function=self.function, rule=cast(DaleckiiKrein, self.gradient))
@@ -157,5 +162,4 @@ def _defined(function: MatrixFunction, values: Array) -> Array:
     domain: Domain | None = getattr(function, "domain", None)
     if domain is None:
         return values
-    inside = values >= 0 if domain.includes_zero else values > 0
-    return namespace(values).where(inside, values, float("nan"))
+    return namespace(values).where(domain.outside(values, 0.0), float("nan"), values)

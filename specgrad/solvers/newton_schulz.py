@@ -104,7 +104,7 @@ class NewtonSchulz:
 
 def _excess(residual: Array, tolerance: float) -> float | None:
     """The largest residual if it is above the tolerance, NaN included."""
-    if residual.size == 0:
+    if 0 in residual.shape:
         return None
     largest = float(namespace(residual).max(residual))
     return None if largest <= tolerance else largest
