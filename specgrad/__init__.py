@@ -19,7 +19,7 @@ from specgrad.gradients import DaleckiiKrein, NewtonSchulzGradient, ThroughEigen
 from specgrad.matrix_functions import matrix_function, spectral_projector
 from specgrad.named_functions import expm, inv_sqrtm, logm, powm, sqrtm
 from specgrad.planning import required_steps
-from specgrad.results import EighResult, TruncatedEighResult
+from specgrad.results import DenoisingResult, EighResult, TruncatedEighResult, WhiteningResult
 from specgrad.solvers import (
     AcceptResidual,
     ConvergenceError,
@@ -32,6 +32,7 @@ from specgrad.solvers import (
     RaiseResidual,
     WarnResidual,
 )
+from specgrad.statistics import covariance, covariance_pool
 from specgrad.transforms import jvp, vjp
 from specgrad.truncation import (
     EigenvalueFloor,
@@ -39,6 +40,7 @@ from specgrad.truncation import (
     MaxRank,
     RayleighMismatch,
 )
+from specgrad.whitening import Standardise, pca_denoise, zca_whiten
 
 __all__ = [
     "AcceptResidual",
@@ -48,6 +50,7 @@ __all__ = [
     "ConvergenceError",
     "ConvergenceWarning",
     "DaleckiiKrein",
+    "DenoisingResult",
     "DenseEigh",
     "DenseSVD",
     "EigenvalueFloor",
@@ -75,6 +78,7 @@ __all__ = [
     "RayleighMismatch",
     "RoundingFloor",
     "Sqrt",
+    "Standardise",
     "TaylorGap",
     "ThroughEigenvectors",
     "ThroughSolver",
@@ -82,6 +86,9 @@ __all__ = [
     "TruncatedEighResult",
     "WarnGauge",
     "WarnResidual",
+    "WhiteningResult",
+    "covariance",
+    "covariance_pool",
     "eigh",
     "eigvalsh",
     "expm",
@@ -89,9 +96,11 @@ __all__ = [
     "jvp",
     "logm",
     "matrix_function",
+    "pca_denoise",
     "powm",
     "required_steps",
     "spectral_projector",
     "sqrtm",
     "vjp",
+    "zca_whiten",
 ]

@@ -3,8 +3,8 @@ r"""Functions of Hermitian matrices with derivatives that are exact at every gap
 from typing import cast
 
 from specgrad._array import eps
-from specgrad._typing import Array
-from specgrad.bind import Binding, differentiable
+from specgrad._typing import Array, Arrays
+from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.derivatives.newton_schulz import residual
 from specgrad.functions import Domain, InverseSqrt, MatrixFunction, One, Sqrt
 from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
@@ -19,7 +19,14 @@ from specgrad.validation import (
     to_computing_precision,
 )
 
-__all__ = ["evaluate", "matrix_function", "spectral_projector"]
+__all__ = [
+    "as_primitive",
+    "evaluate",
+    "judge",
+    "matrix_function",
+    "require_choices",
+    "spectral_projector",
+]
 
 
 @differentiable
@@ -141,57 +148,84 @@ def evaluate(
 ) -> Array:
     """``f(A)`` on a binding, after the checks that all matrix functions share."""
     require_matrices(a, "a")
+    require_choices(function, solver, gradient, truncation)
+    precision, a = eps(a), to_computing_precision(a)
+    view = binding.view(a)
+    if not is_root_solver(solver):
+        solver = prepare(cast(Solver, solver), view, check_finite, precision)
+    elif check_finite and view is not None:
+        is_exactly_hermitian(view, "a", precision)
+    outputs = binding.apply(as_primitive(function, solver, gradient, truncation), a)
+    judge(binding, outputs, function, solver, truncation)
+    return outputs[0]
+
+
+def require_choices(
+    function: MatrixFunction,
+    solver: Solver | RootSolver,
+    gradient: GradientRule | None,
+    truncation: Truncation | None,
+) -> None:
+    """Raise for values that cannot do what is asked of them, or do not go together."""
     require_method(function, "divided_difference", "function", "Log() or FromDerivative(f, derivative)")
     if truncation is not None:
         require_method(truncation, "keep", "truncation", "MaxRank(4)")
     if is_root_solver(solver):
-        return _by_products(binding, a, function, solver, gradient, truncation, check_finite)
+        if not isinstance(function, Sqrt | InverseSqrt) or gradient is not None or truncation is not None:
+            raise ValueError(
+                f"{solver} computes square roots and inverse square roots by products and differentiates its "
+                f"own steps; it was given {function}, gradient={gradient} and truncation={truncation}. Use "
+                "solver=DenseEigh() for other functions, gradients and truncations."
+            )
+        return
     require_method(solver, "solve", "solver", "DenseEigh()")
-    solver = cast(Solver, solver)
-    if gradient is None:
-        gradient = ThroughSolver(solver) if has_own_derivative(solver) else _EXACT
+    gradient = _rule(cast(Solver, solver), gradient)
     require_method(gradient, "vjp", "gradient", "DaleckiiKrein()")
     _require_partners(gradient, function, truncation)
-    precision, a = eps(a), to_computing_precision(a)
-    solver = prepare(solver, binding.view(a), check_finite, precision)
-    primitive = ApplyFunction(function=function, solver=solver, gradient=gradient, truncation=truncation)
-    outputs = binding.apply(primitive, a)
+
+
+def as_primitive(
+    function: MatrixFunction,
+    solver: Solver | RootSolver,
+    gradient: GradientRule | None,
+    truncation: Truncation | None,
+) -> Primitive:
+    """``A -> (f(A), ...)`` for choices that go together and a solver that is prepared for its input."""
+    if is_root_solver(solver):
+        return NewtonSchulzRoot(steps=solver.steps, inverse_first=isinstance(function, InverseSqrt))
+    solver = cast(Solver, solver)
+    rule = _rule(solver, gradient)
+    return ApplyFunction(function=function, solver=solver, gradient=rule, truncation=truncation)
+
+
+def judge(
+    binding: Binding,
+    outputs: Arrays,
+    function: MatrixFunction,
+    solver: Solver | RootSolver,
+    truncation: Truncation | None,
+) -> None:
+    """Look at what the primitive put out, where it can be looked at: the residual, or the eigenvalues."""
+    if is_root_solver(solver):
+        root, inverse = (binding.view(output) for output in outputs)
+        if root is not None and inverse is not None:
+            solver.residual.judge(residual(root, inverse), solver.steps)
+        return
     domain: Domain | None = getattr(function, "domain", None)
     values = binding.view(outputs[-2])
     if domain is not None and values is not None:
         require_domain(values, None if truncation is None else binding.view(outputs[1]), function, domain)
-    return outputs[0]
 
 
 # Made here once: compilers follow the construction of a value less well than its use.
 _EXACT = DaleckiiKrein()
 
 
-def _by_products(
-    binding: Binding,
-    a: Array,
-    function: MatrixFunction,
-    solver: RootSolver,
-    gradient: GradientRule | None,
-    truncation: Truncation | None,
-    check_finite: bool,
-) -> Array:
-    if not isinstance(function, Sqrt | InverseSqrt) or gradient is not None or truncation is not None:
-        raise ValueError(
-            f"{solver} computes square roots and inverse square roots by products and differentiates its own "
-            f"steps; it was given {function}, gradient={gradient} and truncation={truncation}. Use "
-            "solver=DenseEigh() for other functions, gradients and truncations."
-        )
-    precision, a = eps(a), to_computing_precision(a)
-    view = binding.view(a)
-    if check_finite and view is not None:
-        is_exactly_hermitian(view, "a", precision)
-    inverse_first = isinstance(function, InverseSqrt)
-    outputs = binding.apply(NewtonSchulzRoot(steps=solver.steps, inverse_first=inverse_first), a)
-    seen = tuple(binding.view(output) for output in outputs)
-    if seen[0] is not None and seen[1] is not None:
-        solver.residual.judge(residual(*seen), solver.steps)
-    return outputs[0]
+def _rule(solver: Solver, gradient: GradientRule | None) -> GradientRule:
+    """The gradient rule that was given, or the solver's own."""
+    if gradient is not None:
+        return gradient
+    return ThroughSolver(solver) if has_own_derivative(solver) else _EXACT
 
 
 def _require_partners(

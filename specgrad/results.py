@@ -1,10 +1,10 @@
-"""What the decompositions return: named tuples, so that they unpack, print and pass through transforms."""
+"""What functions of several outputs return: named tuples, which unpack, print and pass through transforms."""
 
 from typing import NamedTuple
 
 from specgrad._typing import Array
 
-__all__ = ["EighResult", "TruncatedEighResult"]
+__all__ = ["DenoisingResult", "EighResult", "TruncatedEighResult", "WhiteningResult"]
 
 
 class EighResult(NamedTuple):
@@ -38,4 +38,40 @@ class TruncatedEighResult(NamedTuple):
 
     eigenvalues: Array
     eigenvectors: Array
+    rank: Array
+
+
+class WhiteningResult(NamedTuple):
+    """Whitened data, and what whitens other data alike: ``matrix @ (x - mean)``.
+
+    Attributes
+    ----------
+    whitened : array, shape (..., p, m)
+    mean : array, shape (..., p)
+    matrix : array, shape (..., groups, d, d)
+        The inverse square root of the covariance of each group of ``d = p/groups`` variables.
+    """
+
+    whitened: Array
+    mean: Array
+    matrix: Array
+
+
+class DenoisingResult(NamedTuple):
+    """Denoised data, and what denoises other data alike: ``matrix @ (x - mean)``.
+
+    Attributes
+    ----------
+    denoised : array, shape (..., p, m)
+    mean : array, shape (..., p)
+    matrix : array, shape (..., groups, d, d)
+        The projector on the leading eigenvectors of each group of ``d = p/groups`` variables, times the
+        scaling.
+    rank : integer array, shape (..., groups)
+        How many eigenvectors that are.
+    """
+
+    denoised: Array
+    mean: Array
+    matrix: Array
     rank: Array

@@ -4,23 +4,31 @@ import specgrad
 from specgrad_torch._bind import TORCH
 
 __all__ = [
+    "covariance",
+    "covariance_pool",
     "eigh",
     "eigvalsh",
     "expm",
     "inv_sqrtm",
     "logm",
     "matrix_function",
+    "pca_denoise",
     "powm",
     "spectral_projector",
     "sqrtm",
+    "zca_whiten",
 ]
 
+covariance = specgrad.covariance.bound(TORCH)
+covariance_pool = specgrad.covariance_pool.bound(TORCH)
 eigh = specgrad.eigh.bound(TORCH)
 eigvalsh = specgrad.eigvalsh.bound(TORCH)
 expm = specgrad.expm.bound(TORCH)
 inv_sqrtm = specgrad.inv_sqrtm.bound(TORCH)
 logm = specgrad.logm.bound(TORCH)
 matrix_function = specgrad.matrix_function.bound(TORCH)
+pca_denoise = specgrad.pca_denoise.bound(TORCH)
 powm = specgrad.powm.bound(TORCH)
 spectral_projector = specgrad.spectral_projector.bound(TORCH)
 sqrtm = specgrad.sqrtm.bound(TORCH)
+zca_whiten = specgrad.zca_whiten.bound(TORCH)

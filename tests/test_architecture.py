@@ -20,12 +20,13 @@ FLOORS = (
     {"_array", "results", "planning"},
     {"_warn", "bind", "divided_differences", "gaps", "truncation"},
     {"functions", "gauge"},
-    {"derivatives", "validation"},
+    {"derivatives", "samples", "validation"},
     {"solvers"},
     {"gradients"},
     {"primitives"},
     {"decompositions", "matrix_functions", "transforms"},
-    {"named_functions"},
+    {"named_functions", "statistics"},
+    {"whitening"},
     {"testing", "cli"},
 )
 

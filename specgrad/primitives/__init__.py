@@ -3,5 +3,16 @@
 from specgrad.primitives.eigh import Eigh
 from specgrad.primitives.matrix_function import ApplyFunction, Frechet
 from specgrad.primitives.newton_schulz import NewtonSchulzRoot
+from specgrad.primitives.standardised import Standardised
+from specgrad.primitives.statistics import Covariance, PooledCovariance, SpectralFilter
 
-__all__ = ["ApplyFunction", "Eigh", "Frechet", "NewtonSchulzRoot"]
+__all__ = [
+    "ApplyFunction",
+    "Covariance",
+    "Eigh",
+    "Frechet",
+    "NewtonSchulzRoot",
+    "PooledCovariance",
+    "SpectralFilter",
+    "Standardised",
+]

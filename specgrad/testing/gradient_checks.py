@@ -18,6 +18,7 @@ _ROUNDINGS = 512
 
 def check_gradient(
     function: Callable[..., Any],
+    /,
     *arrays: Array,
     loss: Loss = LinearLoss(),
     radius: float = 0.1,

@@ -1,0 +1,94 @@
+r"""The covariance of samples in columns, and its derivatives.
+
+With weights ``w_k`` (all 1 if there are none), ``W = sum w_k`` and a correction ``c``:
+
+    ``mean = sum w_k x_k / W,   xc_k = x_k - mean``
+    ``N = W - c sum w_k^2 / W``                              (``m - c`` without weights)
+    ``C = sum w_k xc_k xc_k^H / N``
+
+    ``gx_k = 2 w_k herm(gC) xc_k / N``                                            (vjp)
+    ``gw_k = (xc_k^H herm(gC) xc_k - <herm(gC), C> dN/dw_k) / N``
+    ``dN/dw_k = 1 - c (2 w_k / W - sum w_j^2 / W^2)``
+
+The movement of the mean drops out, as ``sum w_k xc_k = 0``. Assumptions: ``N > 0``; complex cotangents
+follow ``dL = Re <g, dx>``. The centred data are computed again: that costs less than to keep them.
+
+Source: G. A. F. Seber, "Multivariate Observations" (1984), section 1.4; the derivative is the product rule.
+"""
+
+from specgrad._array import adjoint, as_row, hermitian_part, namespace, real_part
+from specgrad._typing import Array
+
+__all__ = ["centre", "forward", "jvp", "second_moment", "vjp"]
+
+
+def centre(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
+    """The mean, (..., p, 1), and ``x`` without it, (..., p, m)."""
+    xp = namespace(x)
+    if weights is None:
+        mean = xp.mean(x, axis=-1, keepdims=True)
+    else:
+        total = xp.sum(weights, axis=-1, keepdims=True)
+        mean = xp.sum(x * as_row(weights / total), axis=-1, keepdims=True)
+    return mean, x - mean
+
+
+def second_moment(centred: Array, normaliser: Array | float) -> Array:
+    """``xc xc^H / N``, shape (..., p, p)."""
+    return (centred @ adjoint(centred)) * (1.0 / normaliser)
+
+
+def forward(x: Array, weights: Array | None, correction: float) -> Array:
+    """``C``, shape (..., p, p), of ``x`` (..., p, m) with weights (..., m) or None."""
+    _, centred = centre(x, weights)
+    if weights is None:
+        return second_moment(centred, x.shape[-1] - correction)
+    return ((centred * as_row(weights)) @ adjoint(centred)) / _normaliser(weights, correction)[..., None]
+
+
+def vjp(x: Array, weights: Array | None, correction: float, cotangent: Array) -> tuple[Array, Array | None]:
+    """The cotangents of ``x`` and of the weights (None without them)."""
+    xp = namespace(x)
+    _, centred = centre(x, weights)
+    g = hermitian_part(cotangent)
+    product = g @ centred
+    if weights is None:
+        return product * (2.0 / (x.shape[-1] - correction)), None
+    normaliser = _normaliser(weights, correction)
+    quadratic = xp.sum(real_part(xp.conj(centred) * product), axis=-2)
+    mean_quadratic = xp.sum(weights * quadratic, axis=-1, keepdims=True) / normaliser
+    g_weights = (quadratic - mean_quadratic * _normaliser_gradient(weights, correction)) / normaliser
+    return product * as_row(2.0 * weights / normaliser), g_weights
+
+
+def jvp(
+    x: Array, weights: Array | None, correction: float, tangent: Array, weights_tangent: Array | None
+) -> Array:
+    """The tangent of ``C``."""
+    _, centred = centre(x, weights)
+    if weights is None:
+        half = tangent @ adjoint(centred)
+        return (half + adjoint(half)) / (x.shape[-1] - correction)
+    xp = namespace(x)
+    normaliser = _normaliser(weights, correction)
+    half = (tangent * as_row(weights)) @ adjoint(centred)
+    moved = half + adjoint(half) + (centred * as_row(weights_tangent)) @ adjoint(centred)
+    gradient = _normaliser_gradient(weights, correction)
+    d_normaliser = xp.sum(gradient * weights_tangent, axis=-1, keepdims=True)
+    covariance = forward(x, weights, correction)
+    return (moved - covariance * d_normaliser[..., None]) / normaliser[..., None]
+
+
+def _normaliser(weights: Array, correction: float) -> Array:
+    """``N``, shape (..., 1)."""
+    xp = namespace(weights)
+    total = xp.sum(weights, axis=-1, keepdims=True)
+    return total - correction * xp.sum(weights * weights, axis=-1, keepdims=True) / total
+
+
+def _normaliser_gradient(weights: Array, correction: float) -> Array:
+    """``dN/dw_k``, shape (..., m)."""
+    xp = namespace(weights)
+    total = xp.sum(weights, axis=-1, keepdims=True)
+    squares = xp.sum(weights * weights, axis=-1, keepdims=True)
+    return 1.0 - correction * (2.0 * weights / total - squares / (total * total))

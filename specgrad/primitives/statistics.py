@@ -1,0 +1,211 @@
+"""Covariances, and what is made of them, as primitives: data in rows of variables, samples last."""
+
+from dataclasses import dataclass
+
+from specgrad._array import adjoint, device, hermitian_part, identity, is_complex, namespace, real_part
+from specgrad._typing import Array, Arrays
+from specgrad.bind import Binding, Primitive
+from specgrad.derivatives import covariance, spectral_filter
+from specgrad.primitives._cotangents import add
+
+__all__ = ["Covariance", "PooledCovariance", "SpectralFilter"]
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """``(x[, weights]) -> (C,)``, with ``eps`` on the diagonal.
+
+    Parameters
+    ----------
+    correction : float
+        Taken off the number of samples.
+    eps : float
+    """
+
+    correction: float
+    eps: float
+
+    def forward(self, x: Array, weights: Array | None = None) -> Arrays:
+        return (_shifted(covariance.forward(x, weights, self.correction), self.eps),)
+
+    def vjp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
+    ) -> tuple[Array | None, ...]:
+        if cotangents[0] is None:
+            return (None,) * len(arrays)
+        x, weights = _with_optional(arrays)
+        return covariance.vjp(x, weights, self.correction, cotangents[0])[: len(arrays)]
+
+    def jvp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
+    ) -> tuple[Array | None, ...]:
+        return (covariance.jvp(*_with_optional(arrays), self.correction, *_with_optional(tangents)),)
+
+
+@dataclass(frozen=True)
+class PooledCovariance:
+    """``x -> (upper triangle of f(C) row by row, C, f(C), ...)``; the rest is what ``f`` puts out.
+
+    Parameters
+    ----------
+    function : Primitive
+        ``C -> (f(C), ...)``.
+    correction, eps : float
+        As in `Covariance`.
+    """
+
+    function: Primitive
+    correction: float
+    eps: float
+
+    def forward(self, x: Array) -> Arrays:
+        c = _shifted(covariance.forward(x, None, self.correction), self.eps)
+        image, *rest = self.function.forward(c)
+        return _upper_triangle(image), c, image, *rest
+
+    def vjp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
+    ) -> tuple[Array | None, ...]:
+        (g_pooled, g_c, g_image, *g_rest), (_, c, *images) = cotangents, outputs
+        if g_pooled is not None:
+            g_image = add(g_image, _from_upper_triangle(g_pooled, c.shape[-1]))
+        (g_moment,) = self.function.vjp(binding, (c,), tuple(images), (g_image, *g_rest))
+        g_moment = add(g_moment, g_c)
+        if g_moment is None:
+            return (None,)
+        return covariance.vjp(arrays[0], None, self.correction, g_moment)[:1]
+
+    def jvp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
+    ) -> tuple[Array | None, ...]:
+        _, c, *images = outputs
+        d_c = covariance.jvp(arrays[0], None, self.correction, tangents[0], None)
+        d_image, *d_rest = self.function.jvp(binding, (c,), tuple(images), (d_c,))
+        return None if d_image is None else _upper_triangle(d_image), d_c, d_image, *d_rest
+
+
+@dataclass(frozen=True)
+class SpectralFilter:
+    """``(x[, weight, bias]) -> (y, mean, M, ..., xc, C)`` in the letters of the formulas.
+
+    ``x`` is (..., p, m); its variables form `groups` of ``d = p/groups``, so ``M`` is (..., groups, d, d).
+
+    Parameters
+    ----------
+    function : Primitive
+        ``C -> (M, ...)``, the rest being what its derivative needs.
+    groups : int
+    correction, eps : float
+        As in `Covariance`.
+    """
+
+    function: Primitive
+    groups: int
+    correction: float
+    eps: float
+
+    def forward(self, x: Array, *affine: Array) -> Arrays:
+        mean, centred = covariance.centre(self._grouped(x))
+        c = _shifted(covariance.second_moment(centred, x.shape[-1] - self.correction), self.eps)
+        matrix, *rest = self.function.forward(c)
+        y = spectral_filter.forward(centred, matrix, *self._affine(affine))
+        return self._flat(y), self._flat(mean)[..., 0], matrix, *rest, centred, c
+
+    def vjp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
+    ) -> tuple[Array | None, ...]:
+        (x, *affine), (_, _, *matrices, centred, c) = arrays, outputs
+        g_y, g_mean, g_matrix, *g_rest, g_x, g_c = cotangents
+        xp = namespace(x)
+        g_affine: tuple[Array | None, ...] = (None,) * len(affine)
+        if g_x is not None:
+            g_x = g_x - xp.mean(g_x, axis=-1, keepdims=True)
+        if g_y is not None:
+            weight, _ = self._affine(tuple(affine))
+            through_data, through_matrix, *rest = spectral_filter.vjp(
+                centred, matrices[0], weight, self._grouped(g_y)
+            )
+            g_x, g_matrix = add(g_x, through_data), add(g_matrix, through_matrix)
+            g_affine = tuple(_summed(g, array) for g, array in zip(rest, affine, strict=False))
+        (g_moment,) = self.function.vjp(binding, (c,), tuple(matrices), (g_matrix, *g_rest))
+        g_moment = add(g_moment, g_c)
+        if g_moment is not None:
+            normaliser = x.shape[-1] - self.correction
+            g_x = add(g_x, (hermitian_part(g_moment) * (2.0 / normaliser)) @ centred)
+        if g_mean is not None:
+            g_x = add(g_x, xp.zeros_like(centred) + self._column(g_mean) / x.shape[-1])
+        return None if g_x is None else self._flat(g_x), *g_affine
+
+    def jvp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
+    ) -> tuple[Array | None, ...]:
+        _, _, *matrices, centred, c = outputs
+        d_mean, d_centred = covariance.centre(self._grouped(tangents[0]))
+        half = d_centred @ adjoint(centred)
+        d_c = (half + adjoint(half)) * (1.0 / (arrays[0].shape[-1] - self.correction))
+        d_matrix, *d_rest = self.function.jvp(binding, (c,), tuple(matrices), (d_c,))
+        weight, _ = self._affine(arrays[1:])
+        d_y = spectral_filter.jvp(
+            centred, matrices[0], weight, d_centred, d_matrix, *self._affine(tangents[1:])
+        )
+        return self._flat(d_y), self._flat(d_mean)[..., 0], d_matrix, *d_rest, d_centred, d_c
+
+    def _grouped(self, x: Array) -> Array:
+        """(..., p, m) as (..., groups, d, m)."""
+        *batch, p, m = x.shape
+        return namespace(x).reshape(x, (*batch, self.groups, p // self.groups, m))
+
+    def _flat(self, grouped: Array) -> Array:
+        """The way back of `_grouped`."""
+        *batch, groups, d, m = grouped.shape
+        return namespace(grouped).reshape(grouped, (*batch, groups * d, m))
+
+    def _column(self, vector: Array) -> Array:
+        """(..., p) as (..., groups, d, 1)."""
+        return self._grouped(vector[..., None])
+
+    def _affine(self, affine: Arrays) -> tuple[Array | None, Array | None]:
+        """Weight and bias, (p,) each, as (groups, d); None if there are none."""
+        if not affine:
+            return None, None
+        weight, bias = affine
+        return self._column(weight)[..., 0], self._column(bias)[..., 0]
+
+
+def _shifted(c: Array, eps: float) -> Array:
+    """``C + eps I``."""
+    return c + eps * identity(c) if eps else c
+
+
+def _summed(gradient: Array, parameter: Array) -> Array:
+    """The cotangent of a parameter (p,) from one (..., groups, d) for each item of the batch."""
+    xp = namespace(parameter)
+    total = xp.sum(gradient, axis=tuple(range(gradient.ndim - 2)))
+    return xp.reshape(total if is_complex(parameter) else real_part(total), parameter.shape)
+
+
+def _with_optional(arrays: Arrays) -> tuple[Array, Array | None]:
+    """Data and weights, None if there are none."""
+    return arrays[0], arrays[1] if len(arrays) > 1 else None
+
+
+def _upper_triangle(a: Array) -> Array:
+    """The upper triangle of (..., n, n) with its diagonal, row by row: (..., n(n+1)/2)."""
+    xp = namespace(a)
+    n = a.shape[-1]
+    position = xp.arange(n * n, device=device(a))
+    below = xp.astype(position // n > position % n, xp.int8)
+    order = xp.argsort(below, stable=True)[: n * (n + 1) // 2]
+    return xp.take(xp.reshape(a, (*a.shape[:-2], n * n)), order, axis=-1)
+
+
+def _from_upper_triangle(vector: Array, n: int) -> Array:
+    """The transpose of `_upper_triangle`: zeros below the diagonal."""
+    xp = namespace(vector)
+    column = xp.arange(n, device=device(vector))[None, :]
+    row = column.mT
+    position = row * n - row * (row + 1) // 2 + column
+    upper = column >= row
+    flat = xp.reshape(xp.where(upper, position, 0), (-1,))
+    spread = xp.reshape(xp.take(vector, flat, axis=-1), (*vector.shape[:-1], n, n))
+    return xp.where(upper, spread, 0.0)

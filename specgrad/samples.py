@@ -1,0 +1,107 @@
+"""Checks of data, variables in rows and samples last, with errors that say what to do."""
+
+from specgrad._array import is_array, is_complex, is_floating, namespace
+from specgrad._typing import Array
+
+__all__ = [
+    "in_precision_of",
+    "require_affine",
+    "require_finite_covariance",
+    "require_groups",
+    "require_samples",
+    "require_weights",
+]
+
+
+def require_samples(x: Array, name: str, correction: float) -> None:
+    """Raise unless `x` is (..., p, m), floating, with more samples than the correction takes off."""
+    if not is_array(x):
+        raise TypeError(
+            f"{name} is a {type(x).__name__}, and an array is needed, of a library that follows the "
+            "array API standard: convert it first, for instance with numpy.asarray."
+        )
+    if x.ndim < 2:
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}, and variables in rows with samples last are needed: "
+            "(..., p, m)."
+        )
+    if not is_floating(x):
+        raise TypeError(
+            f"{name} has dtype {x.dtype} and shape {tuple(x.shape)}, and a real or complex floating "
+            "dtype is needed: convert it first, for instance to float64."
+        )
+    if x.shape[-1] <= correction:
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}, so {x.shape[-1]} samples in its last axis, and a covariance "
+            f"with correction={correction} needs more than {correction}. Samples come last: transpose {name} "
+            "if they come first."
+        )
+
+
+def require_weights(weights: Array, x: Array) -> None:
+    """Raise unless there is one real weight for each sample."""
+    if not is_array(weights) or not is_floating(weights) or is_complex(weights):
+        raise TypeError(
+            "weights must be an array of a real floating dtype, one nonnegative number for each sample, "
+            f"not {getattr(weights, 'dtype', type(weights).__name__)}."
+        )
+    needed = (*x.shape[:-2], x.shape[-1])
+    if tuple(weights.shape) != needed:
+        raise ValueError(
+            f"weights has shape {tuple(weights.shape)}, and {needed} is needed: one for each sample of x, "
+            f"which has shape {tuple(x.shape)}."
+        )
+
+
+def require_affine(weight: Array | None, bias: Array | None, x: Array) -> None:
+    """Raise unless there is a weight and a bias for each variable, or neither."""
+    if (weight is None) != (bias is None):
+        raise ValueError(
+            "weight and bias go together: give both, or neither. Zeros are no bias, ones no weight."
+        )
+    for name, vector in (("weight", weight), ("bias", bias)):
+        if vector is not None and tuple(vector.shape) != (x.shape[-2],):
+            raise ValueError(
+                f"{name} has shape {tuple(vector.shape)}, and ({x.shape[-2]},) is needed: one number for "
+                f"each variable of x, which has shape {tuple(x.shape)}."
+            )
+
+
+def require_groups(groups: int, x: Array) -> None:
+    """Raise unless the groups are of equal size."""
+    if groups < 1 or x.shape[-2] % groups:
+        raise ValueError(
+            f"groups={groups} does not divide the {x.shape[-2]} variables of x, which has shape "
+            f"{tuple(x.shape)}: groups of equal size are needed."
+        )
+
+
+def require_finite_covariance(covariance: Array, name: str) -> None:
+    """Raise if a covariance, which must be readable, is not finite."""
+    xp = namespace(covariance)
+    finite = xp.all(xp.isfinite(covariance), axis=(-2, -1))
+    if bool(xp.all(finite)):
+        return
+    failed = [index for index in _indices(finite.shape) if not bool(finite[index])]
+    raise ValueError(
+        f"The covariance of {name} at batch index {failed[0]} is not finite: {name} has NaN or infinite "
+        "entries there, or numbers whose squares overflow. Repair it, or pass check_finite=False to get NaN "
+        "for it alone."
+    )
+
+
+def _indices(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """All indices of an array of this shape."""
+    indices: list[tuple[int, ...]] = [()]
+    for length in shape:
+        indices = [(*index, k) for index in indices for k in range(length)]
+    return indices
+
+
+def in_precision_of(x: Array, vector: Array) -> Array:
+    """A vector in the precision of the data; a real one stays real."""
+    xp = namespace(x)
+    dtype = x.dtype
+    if is_complex(x) and not is_complex(vector):
+        dtype = xp.float32 if x.dtype == xp.complex64 else xp.float64
+    return vector if vector.dtype == dtype else xp.astype(vector, dtype)

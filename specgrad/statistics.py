@@ -1,0 +1,168 @@
+"""Covariances of samples, and their pooling, differentiable in the data."""
+
+from typing import cast
+
+from specgrad._typing import Array, Arrays
+from specgrad.bind import Binding, Primitive, differentiable
+from specgrad.functions import MatrixFunction, Sqrt
+from specgrad.gradients import GradientRule
+from specgrad.matrix_functions import as_primitive, judge, require_choices
+from specgrad.primitives import Covariance, PooledCovariance
+from specgrad.samples import in_precision_of, require_finite_covariance, require_samples, require_weights
+from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver, prepare
+from specgrad.truncation import Truncation
+from specgrad.validation import to_computing_precision
+
+__all__ = ["covariance", "covariance_pool", "of_covariance"]
+
+
+@differentiable
+def covariance(
+    binding: Binding,
+    x: Array,
+    weights: Array | None = None,
+    *,
+    correction: float = 1,
+    eps: float = 0.0,
+    check_finite: bool = True,
+) -> Array:
+    r"""The covariance of samples in columns, differentiable in the data and in their weights.
+
+    Parameters
+    ----------
+    x : array, shape (..., p, m)
+        ``p`` variables in rows and ``m`` samples, real or complex. float16 and bfloat16 are computed in
+        float32, which is then the dtype of the result.
+    weights : array, shape (..., m), optional
+        Relative importance of the samples, real and nonnegative; their scale does not matter.
+        Zero leaves a sample out.
+    correction : float, default 1
+        The normaliser is ``m - correction``, or with weights ``W - correction sum w^2 / W``, ``W = sum w``.
+    eps : float, default 0
+        Added to the diagonal, in the units of the covariance.
+    check_finite : bool, default True
+        Raise for NaN and infinities in host memory; False, and data elsewhere, give NaN in that
+        covariance alone.
+
+    Returns
+    -------
+    array, shape (..., p, p)
+        Hermitian, positive semi-definite to rounding.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` is not a floating array with more than `correction` samples, or the weights do not fit it.
+
+    Notes
+    -----
+    The data are centred before they are multiplied, so a large mean costs no accuracy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import covariance, vjp
+    >>> x = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]])
+    >>> covariance(x)
+    array([[1., 2.],
+           [2., 4.]])
+    >>> c, pullback = vjp(covariance, x)
+    >>> pullback(np.array([[1.0, 0.0], [0.0, 0.0]]))[0]  # of the variance of the first variable
+    array([[-1.,  0.,  1.],
+           [ 0.,  0.,  0.]])
+    """
+    require_samples(x, "x", correction)
+    x = to_computing_precision(x)
+    arrays: Arrays = (x,)
+    if weights is not None:
+        require_weights(weights, x)
+        arrays = (x, in_precision_of(x, weights))
+    (c,) = binding.apply(Covariance(correction=correction, eps=eps), *arrays)
+    view = binding.view(c)
+    if check_finite and view is not None:
+        require_finite_covariance(view, "x")
+    return c
+
+
+@differentiable
+def covariance_pool(
+    binding: Binding,
+    x: Array,
+    *,
+    function: MatrixFunction = Sqrt(),
+    eps: float = 0.0,
+    correction: float = 0,
+    truncation: Truncation | None = None,
+    solver: Solver | RootSolver = DenseEigh(),
+    gradient: GradientRule | None = None,
+    check_finite: bool = True,
+) -> Array:
+    r"""Global covariance pooling: a function of the covariance of features, as a vector.
+
+    It replaces the average over positions at the end of a network by second-order statistics. The square
+    root, `function`'s default, weakens the dominance of large variances.
+
+    Parameters
+    ----------
+    x : array, shape (..., p, m)
+        ``p`` features at ``m`` positions.
+    function : MatrixFunction, default Sqrt()
+        Applied to the eigenvalues of the covariance, such as ``Power(0.5)`` or ``Log()``.
+    eps : float, default 0
+        Added to the diagonal of the covariance. Where there are fewer positions than features the
+        covariance is singular and the root has an infinite derivative, so either this or a truncation
+        is needed.
+    correction : float, default 0
+        The normaliser is ``m - correction``.
+    truncation : Truncation, optional
+        Which eigenvalues of the covariance (with `eps`) to keep; ``f`` is 0 on the others.
+    solver, gradient
+        As in `matrix_function`; the methods of both papers are pairs of the two.
+    check_finite : bool, default True
+        As in `covariance`.
+
+    Returns
+    -------
+    array, shape (..., p (p + 1) / 2)
+        The upper triangle of ``f(C)``, row by row.
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `covariance` and `matrix_function`.
+
+    References
+    ----------
+    Li, Xie, Wang and Zuo, "Is second-order information helpful for large-scale visual recognition?" (ICCV
+    2017): MPN-COV. Song, Sebe and Wang, "Why approximate matrix square root outperforms accurate SVD in
+    global covariance pooling?" (ICCV 2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import covariance_pool
+    >>> covariance_pool(np.array([[2.0, -2.0, 2.0, -2.0], [3.0, 3.0, -3.0, -3.0]])).round(6)
+    array([2., 0., 3.])
+    """
+    require_samples(x, "x", correction)
+    require_choices(function, solver, gradient, truncation)
+    x = to_computing_precision(x)
+    image = of_covariance(function, solver, gradient, truncation)
+    outputs = binding.apply(PooledCovariance(function=image, correction=correction, eps=eps), x)
+    view = binding.view(outputs[1])
+    if check_finite and view is not None:
+        require_finite_covariance(view, "x")
+        judge(binding, outputs[2:], function, solver, truncation)
+    return outputs[0]
+
+
+def of_covariance(
+    function: MatrixFunction,
+    solver: Solver | RootSolver,
+    gradient: GradientRule | None,
+    truncation: Truncation | None,
+) -> Primitive:
+    """``C -> (f(C), ...)`` for a covariance that nobody has looked at, which one bad sample may spoil."""
+    if not is_root_solver(solver):
+        solver = prepare(cast(Solver, solver), None, False, 0.0)
+    return as_primitive(function, solver, gradient, truncation)

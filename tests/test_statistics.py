@@ -1,0 +1,335 @@
+"""Covariance, its pooling, whitening and PCA denoising: values, derivatives, bad input."""
+
+import numpy as np
+import pytest
+
+from specgrad import (
+    ConvergenceWarning,
+    DaleckiiKrein,
+    EigenvalueFloor,
+    EnergyRatio,
+    Log,
+    MaskedGap,
+    MaxRank,
+    NewtonSchulz,
+    NewtonSchulzGradient,
+    Power,
+    PowerIterationGap,
+    RaiseResidual,
+    Standardise,
+    ThroughEigenvectors,
+    covariance,
+    covariance_pool,
+    pca_denoise,
+    vjp,
+    zca_whiten,
+)
+from specgrad.testing import check_gradient
+
+WHITENINGS = [
+    {"truncation": None},
+    {"truncation": MaxRank(3), "groups": 1},
+    {"groups": 2, "eps": 0.1},
+    {"groups": 6, "correction": 1},
+    {"truncation": None, "solver": NewtonSchulz(12), "eps": 0.5},
+]
+DENOISINGS = [
+    {"truncation": MaxRank(2)},
+    {"truncation": MaxRank(1), "groups": 2, "scaling": Standardise(eps=0.3)},
+    {"truncation": EnergyRatio(0.8), "scaling": None, "correction": 1},
+]
+POOLINGS = [
+    {"eps": 0.1},
+    {"function": Power(0.3), "correction": 1},
+    {"function": Log(), "truncation": EigenvalueFloor(relative=0.05)},
+    {"solver": NewtonSchulz(12)},
+]
+
+
+def samples(dtype="float64", shape=(6, 40), seed=0):
+    """Correlated data with spread variances and a mean, and well-separated eigenvalues."""
+    generator = np.random.default_rng(seed)
+    x = generator.standard_normal(shape)
+    if np.dtype(dtype).kind == "c":
+        x = x + 1j * generator.standard_normal(shape)
+    p = shape[-2]
+    mixing = np.eye(p) + 0.3 * generator.standard_normal((p, p))
+    spread = np.geomspace(3.0, 0.5, p)[:, None]
+    return (mixing @ (spread * x) + np.arange(p)[:, None]).astype(dtype)
+
+
+def weights_of(shape, seed=1):
+    return np.random.default_rng(seed).uniform(0.2, 2.0, shape)
+
+
+def mean_removed(x):
+    return x - x.mean(axis=-1, keepdims=True)
+
+
+def eigenvalue_function(c, f):
+    values, vectors = np.linalg.eigh(c)
+    return (vectors * f(values)[..., None, :]) @ np.swapaxes(vectors, -1, -2).conj()
+
+
+@pytest.mark.parametrize("correction", [0, 1, 2])
+def test_covariance_is_numpys(backend, dtype, correction):
+    x = samples(dtype)
+    measured = backend.numpy(covariance(backend.array(x), correction=correction, eps=0.25))
+    # NumPy's convention has the conjugate on the second factor, too.
+    expected = np.cov(x, ddof=correction) + 0.25 * np.eye(6)
+    np.testing.assert_allclose(
+        measured, expected, rtol=0, atol=100 * np.finfo(dtype).eps * abs(expected).max()
+    )
+    assert measured.dtype == x.dtype
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+def test_weighted_covariance_is_numpys_with_reliability_weights(backend, double, correction):
+    x, weights = samples(double), weights_of(40)
+    measured = backend.numpy(covariance(backend.array(x), backend.array(weights), correction=correction))
+    np.testing.assert_allclose(measured, np.cov(x, aweights=weights, ddof=correction), atol=1e-13)
+
+
+def test_equal_weights_are_no_weights_and_a_zero_weight_leaves_a_sample_out(backend):
+    x = samples()
+    plain = backend.numpy(covariance(backend.array(x)))
+    equal = backend.numpy(covariance(backend.array(x), backend.array(np.full(40, 3.0))))
+    np.testing.assert_allclose(equal, plain, atol=1e-14)
+    kept = np.arange(40) % 2 == 0
+    left = backend.numpy(covariance(backend.array(x), backend.array(kept.astype("float64"))))
+    np.testing.assert_allclose(left, backend.numpy(covariance(backend.array(x[:, kept]))), atol=1e-13)
+
+
+def test_a_large_mean_costs_no_accuracy(backend):
+    x = samples("float32")
+    shifted = backend.numpy(covariance(backend.array(x + np.float32(1000))))
+    np.testing.assert_allclose(shifted, np.cov(x.astype("float64")), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+def test_gradient_of_the_covariance(backend, double, correction):
+    x = backend.array(samples(double, (2, 4, 9)))
+    check_gradient(covariance, x, hermitian=False, correction=correction)
+    weights = backend.array(weights_of((2, 9)))
+    check_gradient(covariance, x, weights, hermitian=False, radius=0.01, correction=correction, eps=0.1)
+
+
+@pytest.mark.parametrize("options", WHITENINGS, ids=str)
+def test_gradient_of_whitening(backend, double, options):
+    x = backend.array(samples(double, (2, 6, 20)))
+    check_gradient(zca_whiten, x, hermitian=False, radius=0.01, **options)
+    weight, bias = backend.array(weights_of(6)), backend.array(weights_of(6, 2))
+    check_gradient(zca_whiten, x, weight, bias, hermitian=False, radius=0.01, **options)
+
+
+@pytest.mark.parametrize("options", DENOISINGS, ids=str)
+def test_gradient_of_denoising(backend, double, options):
+    x = backend.array(samples(double, (2, 6, 20)))
+    check_gradient(pca_denoise, x, hermitian=False, radius=0.01, **options)
+    weight, bias = backend.array(weights_of(6)), backend.array(weights_of(6, 2))
+    check_gradient(pca_denoise, x, weight, bias, hermitian=False, radius=0.01, **options)
+
+
+@pytest.mark.parametrize("options", POOLINGS, ids=str)
+def test_gradient_of_pooling(backend, double, options):
+    x = backend.array(samples(double, (2, 4, 20)))
+    check_gradient(covariance_pool, x, hermitian=False, radius=0.01, **options)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_whitened_data_have_covariance_one_within_each_group(backend, dtype, groups):
+    x = samples(dtype)
+    result = zca_whiten(backend.array(x), groups=groups)
+    y = backend.numpy(result.whitened)
+    size = 6 // groups
+    for k in range(groups):
+        block = y[k * size : (k + 1) * size]
+        np.testing.assert_allclose(np.cov(block, bias=True), np.eye(size), atol=200 * np.finfo(dtype).eps)
+    assert result.mean.shape == (6,)
+    assert result.matrix.shape == (groups, size, size)
+
+
+def test_the_matrix_whitens_other_data_alike(backend):
+    x = samples()
+    whitened, mean, matrix = (backend.numpy(part) for part in zca_whiten(backend.array(x), groups=2))
+    centred = (x - mean[:, None]).reshape(2, 3, -1)
+    np.testing.assert_allclose((matrix @ centred).reshape(6, -1), whitened, atol=1e-13)
+
+
+def test_one_variable_per_group_is_standardisation(backend):
+    x = samples()
+    y = backend.numpy(zca_whiten(backend.array(x), groups=6, eps=1e-3).whitened)
+    np.testing.assert_allclose(y, mean_removed(x) / np.sqrt(x.var(axis=1) + 1e-3)[:, None], atol=1e-13)
+
+
+def test_truncated_whitening_drops_what_is_below_and_whitens_the_rest(backend):
+    x = samples()
+    y = backend.numpy(zca_whiten(backend.array(x), truncation=MaxRank(4)).whitened)
+    values = np.linalg.eigvalsh(np.cov(y, bias=True))
+    np.testing.assert_allclose(values, [0, 0, 1, 1, 1, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-4])
+def test_directions_without_variance_are_dropped_whatever_eps_is(backend, dtype, eps):
+    x = samples(dtype)
+    x[5] = x[4]  # two channels alike
+    x[3] = 2.0
+    y = backend.numpy(zca_whiten(backend.array(x), eps=eps).whitened)
+    values = np.linalg.eigvalsh(np.cov(y, bias=True))
+    # eps shortens the directions that are kept a little, and does not bring back the others.
+    np.testing.assert_allclose(values, [0, 0, 1, 1, 1, 1], atol=1e-3)
+
+
+def test_denoising_keeps_the_leading_directions_of_the_correlation(backend):
+    x = samples()
+    z = mean_removed(x) / x.std(axis=1, keepdims=True)
+    _, vectors = np.linalg.eigh(np.corrcoef(x))
+    projector = vectors[:, -2:] @ vectors[:, -2:].T
+    result = pca_denoise(backend.array(x), truncation=MaxRank(2))
+    np.testing.assert_allclose(backend.numpy(result.denoised), projector @ z, atol=1e-12)
+    np.testing.assert_allclose(backend.numpy(result.matrix)[0], projector / x.std(axis=1), atol=1e-12)
+    assert backend.numpy(result.rank).tolist() == [2]
+
+
+def test_denoising_without_standardisation_is_the_best_approximation_of_its_rank(backend):
+    x = samples()
+    y = backend.numpy(pca_denoise(backend.array(x), truncation=MaxRank(3), scaling=None).denoised)
+    left, singular, right = np.linalg.svd(mean_removed(x), full_matrices=False)
+    np.testing.assert_allclose(y, (left[:, :3] * singular[:3]) @ right[:3], atol=1e-12)
+
+
+def test_a_ragged_batch_has_a_rank_for_each_item(backend):
+    x = samples(shape=(2, 6, 40))
+    x[1] = x[1, :1] * np.arange(1, 7)[:, None] + 0.01 * x[1]
+    result = pca_denoise(backend.array(x), truncation=EnergyRatio(0.95))
+    ranks = [
+        int(backend.numpy(pca_denoise(backend.array(item), truncation=EnergyRatio(0.95)).rank)[0])
+        for item in x
+    ]
+    assert backend.numpy(result.rank).tolist() == [[rank] for rank in ranks]
+    assert ranks[0] > ranks[1]
+
+
+def test_pooling_gives_the_upper_triangle_of_the_function(backend, dtype):
+    x = samples(dtype, (3, 4, 30))
+    measured = backend.numpy(covariance_pool(backend.array(x)))
+    expected = []
+    for item in x.astype(np.result_type(dtype, np.float64)):
+        root = eigenvalue_function(np.cov(item, bias=True), np.sqrt)
+        expected.append(root[np.triu_indices(4)])
+    np.testing.assert_allclose(
+        measured, expected, atol=100 * np.finfo(dtype).eps * abs(np.array(expected)).max()
+    )
+
+
+def test_a_white_input_has_a_gradient_that_turns_with_the_basis(backend, double):
+    x = backend.numpy(zca_whiten(backend.array(samples(double)), truncation=None).whitened)
+    g = samples(double, seed=3)
+    rotation, _ = np.linalg.qr(samples(double, (6, 6), seed=4))
+
+    def gradient(x, g):
+        _, pullback = vjp(zca_whiten, backend.array(x), truncation=None)
+        return backend.numpy(pullback((backend.array(g), None, None))[0])
+
+    turned = gradient(rotation @ x, rotation @ g)
+    np.testing.assert_allclose(turned, rotation @ gradient(x, g), atol=1e-12)
+
+
+def test_an_eigenvector_rule_is_wrong_at_a_white_input(backend):
+    """Why whitening needs the exact rule: this is what the exact one is compared with."""
+    x = backend.numpy(zca_whiten(backend.array(samples()), truncation=None).whitened)
+    g = backend.array(samples(seed=3))
+
+    def gradient(**options):
+        _, pullback = vjp(zca_whiten, backend.array(x), truncation=None, **options)
+        return backend.numpy(pullback((g, None, None))[0])
+
+    exact = gradient()
+    composed = gradient(gradient=ThroughEigenvectors(PowerIterationGap(19)))
+    assert np.linalg.norm(composed - exact) >= 0.1 * np.linalg.norm(exact)
+
+
+def test_the_gradient_at_a_tie_on_the_cut_is_bounded_as_the_gap_rule_says(backend):
+    # Standardised independent variables of equal variance: the cut of rank 2 goes through a tie.
+    signs = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], dtype="float64")
+    x, g = signs[1:], samples(shape=(3, 4))
+    _, pullback = vjp(
+        zca_whiten, backend.array(x), truncation=MaxRank(2), gradient=DaleckiiKrein(cut=MaskedGap())
+    )
+    (gradient,) = pullback((backend.array(g), None, None))
+    gradient = backend.numpy(gradient)
+    assert np.isfinite(gradient).all()
+    assert np.linalg.norm(gradient) <= 4 * np.linalg.norm(g)
+
+
+def test_both_ways_to_the_root_agree(backend):
+    x = backend.array(samples())
+    g = backend.array(samples(seed=3))
+    results = []
+    for options in ({}, {"solver": NewtonSchulz(25)}, {"gradient": NewtonSchulzGradient(25)}):
+        output, pullback = vjp(zca_whiten, x, truncation=None, eps=0.1, **options)
+        results.append((backend.numpy(output.whitened), backend.numpy(pullback((g, None, None))[0])))
+    for whitened, gradient in results[1:]:
+        np.testing.assert_allclose(whitened, results[0][0], atol=1e-10)
+        np.testing.assert_allclose(gradient, results[0][1], atol=1e-10)
+
+
+def test_newton_schulz_says_when_it_has_not_converged(backend, monkeypatch):
+    monkeypatch.setattr("specgrad._warn._WARNED", set())  # once per place, and all backends come by here
+    x = samples()
+    x[0] *= 100
+    with pytest.warns(ConvergenceWarning, match="has not converged"):
+        zca_whiten(backend.array(x), truncation=None, solver=NewtonSchulz(3))
+    with pytest.raises(ArithmeticError, match="has not converged"):
+        covariance_pool(backend.array(x), solver=NewtonSchulz(3, residual=RaiseResidual()))
+
+
+def test_a_bad_item_stays_alone(backend):
+    x = samples(shape=(3, 4, 20))
+    good = [backend.numpy(part) for part in zca_whiten(backend.array(x))]
+    x[1, 2, 3] = np.nan
+    spoilt = [backend.numpy(part) for part in zca_whiten(backend.array(x), check_finite=False)]
+    for before, after in zip(good, spoilt, strict=True):
+        np.testing.assert_array_equal(after[[0, 2]], before[[0, 2]])
+    assert np.isnan(spoilt[0][1]).all()
+
+
+@pytest.mark.parametrize("function", [covariance, covariance_pool, zca_whiten, pca_denoise])
+def test_not_finite_data_name_the_batch_index(backend, function):
+    x = samples(shape=(3, 4, 20))
+    x[1, 2, 3] = np.nan
+    with pytest.raises(ValueError, match=r"batch index \(1,.*\) is not finite"):
+        function(backend.array(x))
+
+
+def test_a_singular_covariance_without_truncation_is_named(backend):
+    x = samples()
+    x[5] = 1.0
+    with pytest.raises(ValueError, match=r"InverseSqrt\(\) needs positive eigenvalues"):
+        zca_whiten(backend.array(x), truncation=None)
+
+
+@pytest.mark.parametrize("function", [covariance, covariance_pool, zca_whiten, pca_denoise])
+def test_data_of_the_wrong_kind(backend, function):
+    with pytest.raises(ValueError, match=r"shape \(3,\).*variables in rows with samples last"):
+        function(backend.array(np.ones(3)))
+    with pytest.raises(TypeError, match=r"dtype .*int64.*floating dtype is needed"):
+        function(backend.array(np.ones((3, 4), dtype="int64")))
+    with pytest.raises(TypeError, match="list"):
+        function([[1.0, 2.0]])
+    with pytest.raises(ValueError, match=r"1 samples in its last axis.*needs more than 1"):
+        function(backend.array(np.ones((3, 1))), correction=1)
+
+
+def test_parameters_of_the_wrong_shape(backend):
+    x, weight = backend.array(samples()), backend.array(np.ones(6))
+    with pytest.raises(ValueError, match="weight and bias go together"):
+        zca_whiten(x, weight)
+    with pytest.raises(ValueError, match=r"bias has shape \(5,\), and \(6,\) is needed"):
+        pca_denoise(x, weight, backend.array(np.ones(5)))
+    with pytest.raises(ValueError, match="groups=4 does not divide the 6 variables"):
+        zca_whiten(x, groups=4)
+    with pytest.raises(ValueError, match=r"weights has shape \(6,\), and \(40,\) is needed"):
+        covariance(x, weight)
+    with pytest.raises(TypeError, match=r"weights must be .* real floating"):
+        covariance(x, backend.array(np.ones(40, dtype="int64")))
