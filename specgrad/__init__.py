@@ -1,6 +1,7 @@
 """Stable, and where possible exact, gradients through symmetric and Hermitian eigendecompositions."""
 
 from specgrad.decompositions import eigh, eigvalsh
+from specgrad.denoising import Standardise, denoising_matrix, pca_denoise
 from specgrad.functions import Exp, FromDerivative, InverseSqrt, Log, Power, Sqrt
 from specgrad.gaps import (
     BalancedPowerIterationGap,
@@ -40,7 +41,7 @@ from specgrad.truncation import (
     MaxRank,
     RayleighMismatch,
 )
-from specgrad.whitening import Standardise, pca_denoise, zca_whiten
+from specgrad.whitening import whitening_matrix, zca_whiten
 
 __all__ = [
     "AcceptResidual",
@@ -89,6 +90,7 @@ __all__ = [
     "WhiteningResult",
     "covariance",
     "covariance_pool",
+    "denoising_matrix",
     "eigh",
     "eigvalsh",
     "expm",
@@ -102,5 +104,6 @@ __all__ = [
     "spectral_projector",
     "sqrtm",
     "vjp",
+    "whitening_matrix",
     "zca_whiten",
 ]

@@ -1,10 +1,11 @@
 """Checks of data, variables in rows and samples last, with errors that say what to do."""
 
 from specgrad._array import is_array, is_complex, is_floating, namespace
-from specgrad._typing import Array
+from specgrad._typing import Array, Arrays
+from specgrad.validation import to_computing_precision
 
 __all__ = [
-    "in_precision_of",
+    "in_one_precision",
     "require_affine",
     "require_finite_covariance",
     "require_groups",
@@ -98,10 +99,16 @@ def _indices(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     return indices
 
 
-def in_precision_of(x: Array, vector: Array) -> Array:
-    """A vector in the precision of the data; a real one stays real."""
+def in_one_precision(x: Array, *parameters: Array | None) -> Arrays:
+    """The data in their computing precision, and the parameters that there are, real ones staying real."""
+    x = to_computing_precision(x)
     xp = namespace(x)
-    dtype = x.dtype
-    if is_complex(x) and not is_complex(vector):
-        dtype = xp.float32 if x.dtype == xp.complex64 else xp.float64
-    return vector if vector.dtype == dtype else xp.astype(vector, dtype)
+    real = x.dtype
+    if is_complex(x):
+        real = xp.float32 if x.dtype == xp.complex64 else xp.float64
+
+    def cast(parameter: Array) -> Array:
+        dtype = x.dtype if is_complex(parameter) else real
+        return parameter if parameter.dtype == dtype else xp.astype(parameter, dtype)
+
+    return x, *(cast(parameter) for parameter in parameters if parameter is not None)

@@ -2,13 +2,13 @@
 
 from typing import cast
 
-from specgrad._typing import Array, Arrays
+from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.functions import MatrixFunction, Sqrt
 from specgrad.gradients import GradientRule
 from specgrad.matrix_functions import as_primitive, judge, require_choices
 from specgrad.primitives import Covariance, PooledCovariance
-from specgrad.samples import in_precision_of, require_finite_covariance, require_samples, require_weights
+from specgrad.samples import in_one_precision, require_finite_covariance, require_samples, require_weights
 from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver, prepare
 from specgrad.truncation import Truncation
 from specgrad.validation import to_computing_precision
@@ -72,11 +72,9 @@ def covariance(
            [ 0.,  0.,  0.]])
     """
     require_samples(x, "x", correction)
-    x = to_computing_precision(x)
-    arrays: Arrays = (x,)
     if weights is not None:
         require_weights(weights, x)
-        arrays = (x, in_precision_of(x, weights))
+    arrays = in_one_precision(x, weights)
     (c,) = binding.apply(Covariance(correction=correction, eps=eps), *arrays)
     view = binding.view(c)
     if check_finite and view is not None:

@@ -1,17 +1,17 @@
-"""Whitening and PCA denoising of samples, differentiable in the data."""
+"""Whitening of samples, and the matrix that whitens, differentiable."""
 
 from dataclasses import dataclass
 
 from specgrad._array import identity
-from specgrad._typing import Array, Arrays
+from specgrad._typing import Array
 from specgrad.bind import Binding, differentiable
-from specgrad.functions import InverseSqrt, One
+from specgrad.functions import InverseSqrt
 from specgrad.gradients import GradientRule
-from specgrad.matrix_functions import judge, require_choices
-from specgrad.primitives import SpectralFilter, Standardised
-from specgrad.results import DenoisingResult, WhiteningResult
+from specgrad.matrix_functions import evaluate, judge, require_choices
+from specgrad.primitives import SpectralFilter
+from specgrad.results import WhiteningResult
 from specgrad.samples import (
-    in_precision_of,
+    in_one_precision,
     require_affine,
     require_finite_covariance,
     require_groups,
@@ -20,25 +20,11 @@ from specgrad.samples import (
 from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.statistics import of_covariance
 from specgrad.truncation import EigenvalueFloor, EnergyRatio, Truncation
-from specgrad.validation import to_computing_precision
+from specgrad.validation import require_matrices
 
-__all__ = ["Standardise", "pca_denoise", "zca_whiten"]
+__all__ = ["whitening_matrix", "zca_whiten"]
 
 _LEADING_ENERGY = EnergyRatio(1 - 1e-4) & EigenvalueFloor()
-_MOST_ENERGY = EnergyRatio(0.95)
-
-
-@dataclass(frozen=True)
-class Standardise:
-    """Divide each variable by its standard deviation, ``sqrt(variance + eps)``.
-
-    Parameters
-    ----------
-    eps : float, default 0
-        In the units of the variances.
-    """
-
-    eps: float = 0.0
 
 
 @differentiable
@@ -120,11 +106,10 @@ def zca_whiten(
     require_groups(groups, x)
     require_affine(weight, bias, x)
     require_choices(function, solver, gradient, truncation)
-    if truncation is not None and eps:
-        truncation = _BeforeShift(truncation=truncation, shift=eps)
+    truncation = _before_shift(truncation, eps)
     image = of_covariance(function, solver, gradient, truncation)
     filtered = SpectralFilter(function=image, groups=groups, correction=correction, eps=eps)
-    outputs = binding.apply(filtered, *_in_one_precision(x, weight, bias))
+    outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     view = binding.view(outputs[-1])
     if check_finite and view is not None:
         require_finite_covariance(view, "x")
@@ -133,84 +118,49 @@ def zca_whiten(
 
 
 @differentiable
-def pca_denoise(
+def whitening_matrix(
     binding: Binding,
-    x: Array,
-    weight: Array | None = None,
-    bias: Array | None = None,
+    covariance: Array,
     *,
-    truncation: Truncation = _MOST_ENERGY,
-    groups: int = 1,
-    scaling: Standardise | None = Standardise(),
-    correction: float = 0,
-    solver: Solver = DenseEigh(),
+    eps: float = 0.0,
+    truncation: Truncation | None = _LEADING_ENERGY,
+    solver: Solver | RootSolver = DenseEigh(),
     gradient: GradientRule | None = None,
     check_finite: bool = True,
-) -> DenoisingResult:
-    r"""Keep the part of the data that lies along the leading eigenvectors of their covariance.
+) -> Array:
+    r"""The matrix by which `zca_whiten` whitens, ``(C + eps I)^(-1/2)``, from a covariance at hand.
 
-    ``y = diag(weight) P (x - mean)/s + bias`` with the projector ``P`` on what the truncation keeps, and
-    the standard deviations ``s``.
+    For covariances that come from elsewhere: shrunk, averaged over batches, or summed over processes.
 
     Parameters
     ----------
-    x : array, shape (..., p, m)
-        ``p`` variables in rows and ``m`` samples, as in `zca_whiten`.
-    weight, bias : array, shape (p,), optional
-        Both or neither.
-    truncation : Truncation, default EnergyRatio(0.95)
-        Which eigenvectors to keep: a share of the energy, or ``MaxRank(k)``.
-    groups : int, default 1
-        Denoises ``p/groups`` neighbouring variables at a time.
-    scaling : Standardise or None
-        What to divide each variable by first. By default its standard deviation, so that the covariance
-        is a correlation; a constant variable needs ``Standardise(eps=1e-5)``, say. None: PCA of the data
-        in their own units.
-    correction : float, default 0
-        The covariance is normalised by ``m - correction``.
-    solver, gradient
-        As in `spectral_projector`: only the gap at the cut matters, and there a gap rule decides.
-    check_finite : bool, default True
-        As in `covariance`.
+    covariance : array, shape (..., d, d)
+        Hermitian and positive semi-definite.
+    eps, truncation, solver, gradient, check_finite
+        As in `zca_whiten`.
 
     Returns
     -------
-    DenoisingResult
-        ``(denoised, mean, matrix, rank)``. The rank has no derivative.
+    array, shape (..., d, d)
 
     Raises
     ------
     TypeError, ValueError, ConvergenceError
-        As `covariance` and `spectral_projector`.
-
-    References
-    ----------
-    Wang et al., "Backpropagation-friendly eigendecomposition" (NeurIPS 2019), section 3.3.
+        As `inv_sqrtm`.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from specgrad import MaxRank, pca_denoise
-    >>> x = np.array([[1.0, 2.0, 3.0], [1.1, 1.9, 3.0]])
-    >>> result = pca_denoise(x, truncation=MaxRank(1), scaling=None)
-    >>> (result.denoised + result.mean[:, None]).round(2)
-    array([[1.03, 1.95, 3.02],
-           [1.07, 1.95, 2.98]])
+    >>> from specgrad import whitening_matrix
+    >>> whitening_matrix(np.diag([4.0, 1.0, 0.0]))
+    array([[0.5, 0. , 0. ],
+           [0. , 1. , 0. ],
+           [0. , 0. , 0. ]])
     """
-    function = One()
-    require_samples(x, "x", correction)
-    require_groups(groups, x)
-    require_affine(weight, bias, x)
-    require_choices(function, solver, gradient, truncation)
-    image = of_covariance(function, solver, gradient, truncation)
-    if scaling is not None:
-        image = Standardised(function=image, eps=scaling.eps)
-    filtered = SpectralFilter(function=image, groups=groups, correction=correction, eps=0.0)
-    outputs = binding.apply(filtered, *_in_one_precision(x, weight, bias))
-    view = binding.view(outputs[-1])
-    if check_finite and view is not None:
-        require_finite_covariance(view, "x")
-    return DenoisingResult(*outputs[:4])
+    require_matrices(covariance, "covariance")
+    shifted = covariance + eps * identity(covariance) if eps else covariance
+    truncation = _before_shift(truncation, eps)
+    return evaluate(binding, shifted, InverseSqrt(), solver, gradient, truncation, check_finite)
 
 
 @dataclass(frozen=True)
@@ -224,9 +174,5 @@ class _BeforeShift:
         return self.truncation.keep(a - self.shift * identity(a), values - self.shift, vectors)
 
 
-def _in_one_precision(x: Array, weight: Array | None, bias: Array | None) -> Arrays:
-    """The arrays that there are, the data in their computing precision and the others promoted to fit."""
-    x = to_computing_precision(x)
-    if weight is None or bias is None:
-        return (x,)
-    return x, in_precision_of(x, weight), in_precision_of(x, bias)
+def _before_shift(truncation: Truncation | None, eps: float) -> Truncation | None:
+    return _BeforeShift(truncation=truncation, shift=eps) if truncation is not None and eps else truncation

@@ -6,6 +6,7 @@ from specgrad_torch._bind import TORCH
 __all__ = [
     "covariance",
     "covariance_pool",
+    "denoising_matrix",
     "eigh",
     "eigvalsh",
     "expm",
@@ -16,11 +17,13 @@ __all__ = [
     "powm",
     "spectral_projector",
     "sqrtm",
+    "whitening_matrix",
     "zca_whiten",
 ]
 
 covariance = specgrad.covariance.bound(TORCH)
 covariance_pool = specgrad.covariance_pool.bound(TORCH)
+denoising_matrix = specgrad.denoising_matrix.bound(TORCH)
 eigh = specgrad.eigh.bound(TORCH)
 eigvalsh = specgrad.eigvalsh.bound(TORCH)
 expm = specgrad.expm.bound(TORCH)
@@ -31,4 +34,5 @@ pca_denoise = specgrad.pca_denoise.bound(TORCH)
 powm = specgrad.powm.bound(TORCH)
 spectral_projector = specgrad.spectral_projector.bound(TORCH)
 sqrtm = specgrad.sqrtm.bound(TORCH)
+whitening_matrix = specgrad.whitening_matrix.bound(TORCH)
 zca_whiten = specgrad.zca_whiten.bound(TORCH)

@@ -20,13 +20,13 @@ FLOORS = (
     {"_array", "results", "planning"},
     {"_warn", "bind", "divided_differences", "gaps", "truncation"},
     {"functions", "gauge"},
-    {"derivatives", "samples", "validation"},
-    {"solvers"},
+    {"derivatives", "validation"},
+    {"samples", "solvers"},
     {"gradients"},
     {"primitives"},
     {"decompositions", "matrix_functions", "transforms"},
     {"named_functions", "statistics"},
-    {"whitening"},
+    {"denoising", "whitening"},
     {"testing", "cli"},
 )
 

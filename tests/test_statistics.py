@@ -20,8 +20,10 @@ from specgrad import (
     ThroughEigenvectors,
     covariance,
     covariance_pool,
+    denoising_matrix,
     pca_denoise,
     vjp,
+    whitening_matrix,
     zca_whiten,
 )
 from specgrad.testing import check_gradient
@@ -154,6 +156,22 @@ def test_the_matrix_whitens_other_data_alike(backend):
     whitened, mean, matrix = (backend.numpy(part) for part in zca_whiten(backend.array(x), groups=2))
     centred = (x - mean[:, None]).reshape(2, 3, -1)
     np.testing.assert_allclose((matrix @ centred).reshape(6, -1), whitened, atol=1e-13)
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.1])
+def test_the_matrices_come_from_a_covariance_too(backend, double, eps):
+    x = backend.array(samples(double))
+    c = covariance(x, correction=0)
+    whitened = zca_whiten(x, eps=eps, truncation=MaxRank(4)).matrix
+    matrix = whitening_matrix(c, eps=eps, truncation=MaxRank(4))
+    np.testing.assert_allclose(backend.numpy(matrix), backend.numpy(whitened)[0], atol=1e-12)
+    check_gradient(whitening_matrix, c, radius=0.01, eps=eps, truncation=MaxRank(4))
+    for scaling in (Standardise(eps), None):
+        options = {"truncation": MaxRank(2), "scaling": scaling}
+        denoised = pca_denoise(x, **options).matrix
+        matrix = denoising_matrix(c, **options)
+        np.testing.assert_allclose(backend.numpy(matrix), backend.numpy(denoised)[0], atol=1e-12)
+        check_gradient(denoising_matrix, c, radius=0.01, **options)
 
 
 def test_one_variable_per_group_is_standardisation(backend):

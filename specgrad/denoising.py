@@ -1,0 +1,171 @@
+"""PCA denoising of samples, and the matrix that denoises, differentiable."""
+
+from dataclasses import dataclass
+
+from specgrad._typing import Array
+from specgrad.bind import Binding, Primitive, differentiable
+from specgrad.functions import One
+from specgrad.gradients import GradientRule
+from specgrad.matrix_functions import require_choices
+from specgrad.primitives import SpectralFilter, Standardised
+from specgrad.results import DenoisingResult
+from specgrad.samples import (
+    in_one_precision,
+    require_affine,
+    require_finite_covariance,
+    require_groups,
+    require_samples,
+)
+from specgrad.solvers import DenseEigh, Solver
+from specgrad.statistics import of_covariance
+from specgrad.truncation import EnergyRatio, Truncation
+from specgrad.validation import require_matrices, to_computing_precision
+
+__all__ = ["Standardise", "denoising_matrix", "pca_denoise"]
+
+_MOST_ENERGY = EnergyRatio(0.95)
+
+
+@dataclass(frozen=True)
+class Standardise:
+    """Divide each variable by its standard deviation, ``sqrt(variance + eps)``.
+
+    Parameters
+    ----------
+    eps : float, default 0
+        In the units of the variances.
+    """
+
+    eps: float = 0.0
+
+
+@differentiable
+def pca_denoise(
+    binding: Binding,
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    truncation: Truncation = _MOST_ENERGY,
+    groups: int = 1,
+    scaling: Standardise | None = Standardise(),
+    correction: float = 0,
+    solver: Solver = DenseEigh(),
+    gradient: GradientRule | None = None,
+    check_finite: bool = True,
+) -> DenoisingResult:
+    r"""Keep the part of the data that lies along the leading eigenvectors of their covariance.
+
+    ``y = diag(weight) P (x - mean)/s + bias`` with the projector ``P`` on what the truncation keeps, and
+    the standard deviations ``s``.
+
+    Parameters
+    ----------
+    x : array, shape (..., p, m)
+        ``p`` variables in rows and ``m`` samples, as in `zca_whiten`.
+    weight, bias : array, shape (p,), optional
+        Both or neither.
+    truncation : Truncation, default EnergyRatio(0.95)
+        Which eigenvectors to keep: a share of the energy, or ``MaxRank(k)``.
+    groups : int, default 1
+        Denoises ``p/groups`` neighbouring variables at a time.
+    scaling : Standardise or None
+        What to divide each variable by first. By default its standard deviation, so that the covariance
+        is a correlation; a constant variable needs ``Standardise(eps=1e-5)``, say. None: PCA of the data
+        in their own units.
+    correction : float, default 0
+        The covariance is normalised by ``m - correction``.
+    solver, gradient
+        As in `spectral_projector`: only the gap at the cut matters, and there a gap rule decides.
+    check_finite : bool, default True
+        As in `covariance`.
+
+    Returns
+    -------
+    DenoisingResult
+        ``(denoised, mean, matrix, rank)``. The rank has no derivative.
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `covariance` and `spectral_projector`.
+
+    References
+    ----------
+    Wang et al., "Backpropagation-friendly eigendecomposition" (NeurIPS 2019), section 3.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import MaxRank, pca_denoise
+    >>> x = np.array([[1.0, 2.0, 3.0], [1.1, 1.9, 3.0]])
+    >>> result = pca_denoise(x, truncation=MaxRank(1), scaling=None)
+    >>> (result.denoised + result.mean[:, None]).round(2)
+    array([[1.03, 1.95, 3.02],
+           [1.07, 1.95, 2.98]])
+    """
+    require_samples(x, "x", correction)
+    require_groups(groups, x)
+    require_affine(weight, bias, x)
+    require_choices(One(), solver, gradient, truncation)
+    matrix = _matrix(scaling, solver, gradient, truncation)
+    filtered = SpectralFilter(function=matrix, groups=groups, correction=correction, eps=0.0)
+    outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
+    view = binding.view(outputs[-1])
+    if check_finite and view is not None:
+        require_finite_covariance(view, "x")
+    return DenoisingResult(*outputs[:4])
+
+
+@differentiable
+def denoising_matrix(
+    binding: Binding,
+    covariance: Array,
+    *,
+    truncation: Truncation = _MOST_ENERGY,
+    scaling: Standardise | None = Standardise(),
+    solver: Solver = DenseEigh(),
+    gradient: GradientRule | None = None,
+    check_finite: bool = True,
+) -> Array:
+    r"""The matrix by which `pca_denoise` denoises, ``P diag(1/s)``, from a covariance at hand.
+
+    Parameters
+    ----------
+    covariance : array, shape (..., d, d)
+        Hermitian and positive semi-definite.
+    truncation, scaling, solver, gradient, check_finite
+        As in `pca_denoise`.
+
+    Returns
+    -------
+    array, shape (..., d, d)
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `spectral_projector`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import MaxRank, denoising_matrix
+    >>> denoising_matrix(np.array([[4.0, 2.0], [2.0, 4.0]]), truncation=MaxRank(1))
+    array([[0.25, 0.25],
+           [0.25, 0.25]])
+    """
+    require_matrices(covariance, "covariance")
+    require_choices(One(), solver, gradient, truncation)
+    covariance = to_computing_precision(covariance)
+    view = binding.view(covariance)
+    if check_finite and view is not None:
+        require_finite_covariance(view, "the data")
+    return binding.apply(_matrix(scaling, solver, gradient, truncation), covariance)[0]
+
+
+def _matrix(
+    scaling: Standardise | None, solver: Solver, gradient: GradientRule | None, truncation: Truncation
+) -> Primitive:
+    """``C -> (M, ...)``."""
+    projector = of_covariance(One(), solver, gradient, truncation)
+    return projector if scaling is None else Standardised(function=projector, eps=scaling.eps)
