@@ -24,14 +24,14 @@ from torch import Tensor
 from specgrad._array import namespace
 from specgrad.bind import Evaluate, Primitive
 
-__all__ = ["TorchBinding"]
+__all__ = ["TORCH", "TorchBinding", "without_autocast"]
 
 
 class TorchBinding:
     """Applies primitives under PyTorch autograd."""
 
     def apply(self, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
-        with _without_autocast(arrays[0]):
+        with without_autocast(arrays[0]):
             if torch.compiler.is_exporting():
                 return _by_operations(primitive, *arrays)
             if torch.compiler.is_compiling():
@@ -81,7 +81,7 @@ class _Operation(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         arrays, outputs = saved[: ctx.count], saved[ctx.count :]
-        with _without_autocast(arrays[0]):
+        with without_autocast(arrays[0]):
             return (None, *ctx.primitive.vjp(TORCH, arrays, outputs, cotangents))
 
     @staticmethod
@@ -133,7 +133,7 @@ class _FirstOrder(Evaluate):
         return _moved(outputs, primitive.jvp(Evaluate(), (*fixed, direction), outputs, along), 1.0)
 
 
-def _without_autocast(array: Tensor) -> AbstractContextManager[Any]:
+def without_autocast(array: Tensor) -> AbstractContextManager[Any]:
     """Products in the precision of their factors, which autocast would lower."""
     if torch._C._is_any_autocast_enabled():
         return torch.autocast(array.device.type, enabled=False)

@@ -1,0 +1,75 @@
+"""Statistics of a batch that is spread over processes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
+
+__all__ = ["convert_sync_whitening", "is_synchronised", "joint_covariance"]
+
+
+def convert_sync_whitening(module: nn.Module, process_group: Any = None) -> nn.Module:
+    """Let every whitening and denoising layer of a network synchronise its statistics over processes.
+
+    What `torch.nn.SyncBatchNorm.convert_sync_batchnorm` does for batch normalisation. The layers are changed
+    in place; parameters and running statistics stay.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    process_group : torch.distributed.ProcessGroup, optional
+        By default all processes.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same module.
+
+    Raises
+    ------
+    RuntimeError
+        If `torch.distributed` has not been initialised.
+
+    Examples
+    --------
+    >>> from torch import distributed, nn
+    >>> from specgrad_torch.nn import ZCAWhitening, convert_sync_whitening
+    >>> store = distributed.HashStore()
+    >>> distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    >>> network = convert_sync_whitening(nn.Sequential(nn.Conv2d(3, 8, 3), ZCAWhitening(8)))
+    >>> network[1].process_group is distributed.group.WORLD
+    True
+    >>> distributed.destroy_process_group()
+    """
+    if not distributed.is_initialized():
+        raise RuntimeError(
+            "convert_sync_whitening needs the processes that it synchronises: call "
+            "torch.distributed.init_process_group first."
+        )
+    for layer in module.modules():
+        if hasattr(layer, "process_group") and hasattr(layer, "running_matrix"):
+            layer.process_group = process_group or distributed.group.WORLD
+    return module
+
+
+def is_synchronised(process_group: Any) -> bool:
+    """Whether there is more than one process to take statistics over."""
+    return process_group is not None and distributed.get_world_size(process_group) > 1
+
+
+def joint_covariance(samples: Tensor, groups: int, process_group: Any) -> tuple[Tensor, Tensor]:
+    """The mean (C,) and the covariances (groups, d, d) of the samples (C, m) of all processes.
+
+    Each process has a number ``m`` of its own. Two differentiable sums over processes: of the samples and
+    their number, then of products of the centred samples, as products of raw ones would lose the digits
+    of a large mean.
+    """
+    if not samples.dtype.is_floating_point or samples.dtype.itemsize < 4:
+        samples = samples.float()
+    count = samples.new_full((1,), float(samples.shape[-1]))
+    total = all_reduce(torch.cat([samples.sum(-1), count]), group=process_group)
+    mean = total[:-1] / total[-1]
+    centred = (samples - mean.unsqueeze(-1)).unflatten(0, (groups, samples.shape[0] // groups))
+    moment = all_reduce(centred @ centred.mH, group=process_group)
+    return mean, moment / total[-1]

@@ -1,0 +1,119 @@
+"""Global covariance pooling as a layer."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from specgrad import DenseEigh, EigenvalueFloor, Sqrt
+from specgrad.functions import MatrixFunction
+from specgrad.gradients import GradientRule
+from specgrad.solvers import RootSolver, Solver, is_root_solver
+from specgrad.truncation import Truncation
+from specgrad_torch import covariance_pool
+
+__all__ = ["CovariancePooling"]
+
+
+class CovariancePooling(nn.Module):
+    r"""Pool features by the square root of their covariance over positions, in place of their average.
+
+    Every system of the papers is a solver and a gradient rule: iSQRT-COV is ``solver=NewtonSchulz(5)``,
+    SVD-PI ``gradient=ThroughEigenvectors(PowerIterationGap(19))``, SVD-Newton
+    ``gradient=NewtonSchulzGradient(5)``, MPN-COV ``gradient=ThroughEigenvectors(ExactGap())``.
+
+    Parameters
+    ----------
+    num_features : int
+        Channels, the second axis of the input.
+    reduction : int, optional
+        Bring the channels to this number first, by a 1x1 convolution, batch normalisation and ReLU.
+    function : MatrixFunction, default Sqrt()
+        Applied to the eigenvalues, such as ``Power(0.5)`` or ``Log()``.
+    eps : float, default 0
+        Added to the diagonal of the covariance.
+    truncation : Truncation or None, default EigenvalueFloor()
+        Which eigenvalues to keep. With fewer positions than channels the others are rounding, and there
+        the derivative of a square root is infinite. A solver by products, `NewtonSchulz`, takes none.
+    solver, gradient
+        As in `specgrad.sqrtm`, by default the exact gradient. `HybridProtocol` changes them in training.
+    device, dtype
+        Of the parameters of the reduction.
+
+    Attributes
+    ----------
+    out_features : int
+        ``d (d + 1) / 2`` for ``d`` channels after the reduction.
+
+    Shape
+    -----
+    Input ``(N, C, ...)`` with any number of axes of positions, output ``(N, out_features)``. Half precision,
+    also under autocast, is computed in float32 and comes back in half.
+
+    Raises
+    ------
+    ValueError
+        For another number of channels, and for an input without positions.
+
+    References
+    ----------
+    Li et al., ICCV 2017 (MPN-COV) and CVPR 2018 (iSQRT-COV); Song, Sebe and Wang, ICCV 2021.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from specgrad import NewtonSchulz
+    >>> from specgrad_torch.nn import CovariancePooling
+    >>> pooling = CovariancePooling(64, reduction=16)
+    >>> pooling(torch.randn(2, 64, 7, 7)).shape
+    torch.Size([2, 136])
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        reduction: int | None = None,
+        function: MatrixFunction = Sqrt(),
+        eps: float = 0.0,
+        truncation: Truncation | None = EigenvalueFloor(),
+        solver: Solver | RootSolver = DenseEigh(),
+        gradient: GradientRule | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.num_features, self.function, self.eps = num_features, function, eps
+        self.truncation, self.solver, self.gradient = truncation, solver, gradient
+        channels = num_features if reduction is None else reduction
+        self.out_features = channels * (channels + 1) // 2
+        self.reduction: nn.Module = nn.Identity()
+        if reduction is not None:
+            self.reduction = nn.Sequential(
+                nn.Conv1d(num_features, reduction, 1, bias=False, device=device, dtype=dtype),
+                nn.BatchNorm1d(reduction, device=device, dtype=dtype),
+                nn.ReLU(inplace=True),
+            )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, out_features={self.out_features}, function={self.function}, "
+            f"eps={self.eps}, truncation={self.truncation}, solver={self.solver}, gradient={self.gradient}"
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim < 3 or x.shape[1] != self.num_features:
+            raise ValueError(
+                f"CovariancePooling({self.num_features}) was given an input of shape {tuple(x.shape)}, and "
+                f"(N, {self.num_features}, ...) with one or more axes of positions is needed."
+            )
+        features = self.reduction(x.flatten(2))
+        pooled = covariance_pool(
+            features,
+            function=self.function,
+            eps=self.eps,
+            truncation=None if is_root_solver(self.solver) else self.truncation,
+            solver=self.solver,
+            gradient=self.gradient,
+            check_finite=False,
+        )
+        return pooled.to(x.dtype)

@@ -1,0 +1,159 @@
+"""What whitening and denoising layers share: parameters, running statistics, shapes. No mathematics."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from specgrad.gradients import GradientRule
+from specgrad.solvers import RootSolver, Solver
+from specgrad.truncation import Truncation
+from specgrad_torch._bind import without_autocast
+from specgrad_torch.nn.distributed import is_synchronised, joint_covariance
+
+__all__ = ["SpectralNormalisation"]
+
+
+class SpectralNormalisation(nn.Module):
+    """A layer that applies a matrix made of the covariance of its input, by batch or by running statistics.
+
+    A subclass says how: `filter` for samples at hand, `matrix` for a covariance.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats
+        As in `torch.nn.BatchNorm2d`.
+    groups, truncation, solver, gradient
+        As in `specgrad.zca_whiten`.
+    process_group : torch.distributed.ProcessGroup, optional
+        Over which batch statistics are synchronised.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        groups: int,
+        truncation: Truncation | None,
+        solver: Solver | RootSolver,
+        gradient: GradientRule | None,
+        process_group: Any,
+        device: Any,
+        dtype: Any,
+    ) -> None:
+        super().__init__()
+        if num_features < 1 or groups < 1 or num_features % groups:
+            raise ValueError(
+                f"groups={groups} does not divide num_features={num_features}: groups of equal size are "
+                "needed."
+            )
+        self.num_features, self.groups = num_features, groups
+        self.eps, self.momentum = eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self.truncation, self.solver, self.gradient = truncation, solver, gradient
+        self.process_group = process_group
+        parameter = nn.Parameter if affine else lambda tensor: None
+        self.register_parameter("weight", parameter(torch.empty(num_features, device=device, dtype=dtype)))
+        self.register_parameter("bias", parameter(torch.empty(num_features, device=device, dtype=dtype)))
+        size = num_features // groups
+        statistics = {
+            "running_mean": torch.empty(num_features, device=device, dtype=dtype),
+            "running_matrix": torch.empty(groups, size, size, device=device, dtype=dtype),
+            "num_batches_tracked": torch.tensor(0, device=device),
+        }
+        for name, statistic in statistics.items():
+            self.register_buffer(name, statistic if track_running_stats else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Forget the batches: mean 0 and matrix I."""
+        if self.track_running_stats:
+            self.running_mean.zero_()
+            self.running_matrix.copy_(torch.eye(self.running_matrix.shape[-1]))
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Forget the batches, and set weight to 1 and bias to 0."""
+        self.reset_running_stats()
+        if self.affine:
+            nn.init.ones_(self.weight)
+            nn.init.zeros_(self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}, groups={self.groups}, "
+            f"truncation={self.truncation}, solver={self.solver}, gradient={self.gradient}"
+        )
+
+    def filter(self, samples: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
+        """The output for samples (C, m), and what the running statistics follow: mean and matrix."""
+        raise NotImplementedError
+
+    def matrix(self, covariance: Tensor) -> Tensor:
+        """The matrices (groups, d, d) for covariances (groups, d, d)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check(x)
+        if not self.training and self.running_mean is not None:
+            return self._apply(x, self.running_mean, self.running_matrix)
+        if is_synchronised(self.process_group):
+            mean, covariance = joint_covariance(self._samples(x), self.groups, self.process_group)
+            matrix = self.matrix(covariance)
+            y = self._apply(x, mean, matrix)
+        else:
+            if x.numel() == x.shape[1] or x.numel() == 0:
+                raise ValueError(
+                    f"{type(self).__name__} has one sample or none for each channel in an input of shape "
+                    f"{tuple(x.shape)}, and their covariance needs more: give a larger batch, or call eval()."
+                )
+            flat, mean, matrix = self.filter(self._samples(x), self.weight, self.bias)
+            y = self._like(flat, x)
+        if self.training and self.running_mean is not None:
+            self._track(mean.detach(), matrix.detach())
+        return y
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, matrix: Tensor) -> None:
+        """Move the running statistics, unless those of this batch are not finite."""
+        self.num_batches_tracked.add_(1)
+        # Statistics of a bad batch would stay for good; no value is looked at, so nothing waits for a device.
+        good = torch.isfinite(matrix).all() & torch.isfinite(mean).all()
+        step = 1.0 / self.num_batches_tracked if self.momentum is None else self.momentum
+        for running, new in ((self.running_mean, mean), (self.running_matrix, matrix)):
+            new = new.to(running.dtype)
+            running.copy_(torch.where(good, running + step * (new - running), running))
+
+    def _apply(self, x: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
+        """``diag(weight) matrix (x - mean) + bias`` by plain products, each sample in its place."""
+        groups, size, _ = matrix.shape
+        with without_autocast(x):
+            centred = x.flatten(2) if x.ndim > 2 else x.unsqueeze(-1)
+            centred = centred.to(matrix.dtype) - mean.unsqueeze(-1)
+            y = (matrix @ centred.unflatten(1, (groups, size))).flatten(1, 2)
+            if self.affine:
+                y = self.weight.unsqueeze(-1) * y + self.bias.unsqueeze(-1)
+        return y.reshape(x.shape).to(x.dtype)
+
+    def _check(self, x: Tensor) -> None:
+        if x.ndim < 2 or x.shape[1] != self.num_features:
+            raise ValueError(
+                f"{type(self).__name__}({self.num_features}) was given an input of shape {tuple(x.shape)}, "
+                f"and (N, {self.num_features}, ...) is needed: samples first, then channels."
+            )
+
+    def _samples(self, x: Tensor) -> Tensor:
+        """(N, C, ...) as (C, m)."""
+        return x.movedim(1, 0).flatten(1)
+
+    def _like(self, flat: Tensor, x: Tensor) -> Tensor:
+        """(C, m) in the shape, precision and memory format of `x`."""
+        y = flat.unflatten(1, (x.shape[0], *x.shape[2:])).movedim(0, 1)
+        for memory_format, ndim in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
+            if x.ndim == ndim and x.is_contiguous(memory_format=memory_format) and not x.is_contiguous():
+                return y.to(x.dtype).contiguous(memory_format=memory_format)
+        return y.to(x.dtype).contiguous()
