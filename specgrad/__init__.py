@@ -2,7 +2,7 @@
 
 from specgrad.decompositions import eigh, eigvalsh
 from specgrad.denoising import Standardise, denoising_matrix, pca_denoise
-from specgrad.functions import Exp, FromDerivative, InverseSqrt, Log, Power, Sqrt
+from specgrad.functions import Exp, FromDerivative, InverseSqrt, Log, Power, Shifted, Sqrt
 from specgrad.gaps import (
     BalancedPowerIterationGap,
     BroadenedGap,
@@ -78,6 +78,7 @@ __all__ = [
     "RaiseResidual",
     "RayleighMismatch",
     "RoundingFloor",
+    "Shifted",
     "Sqrt",
     "Standardise",
     "TaylorGap",

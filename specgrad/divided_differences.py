@@ -16,7 +16,14 @@ from typing import Protocol
 from specgrad._array import eps, namespace
 from specgrad._typing import Array
 
-__all__ = ["NEAR", "mean_on_interval", "mean_on_triangle", "second_from_first", "second_from_first_or_mean"]
+__all__ = [
+    "NEAR",
+    "mean_on_interval",
+    "mean_on_triangle",
+    "second_difference",
+    "second_from_first",
+    "second_from_first_or_mean",
+]
 
 NEAR = 0.25
 """Arguments that differ by less than this share of their size go to the quadrature."""
@@ -56,6 +63,14 @@ def mean_on_triangle(second_derivative: Callable[[Array], Array], a: Array, b: A
             weight = 0.25 * outer_weight * inner_weight * s
             total = total + weight * second_derivative(c + s * ((b - c) + r * (a - b)))
     return total
+
+
+def second_difference(function: _HasDividedDifference, x: Array, y: Array, z: Array) -> Array:
+    """``f[x, y, z]`` as the function itself says, or from its first differences."""
+    if hasattr(function, "second_divided_difference"):
+        own: Array = function.second_divided_difference(x, y, z)
+        return own
+    return second_from_first(function, x, y, z)
 
 
 def second_from_first(function: _HasDividedDifference, x: Array, y: Array, z: Array) -> Array:

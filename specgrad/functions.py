@@ -18,7 +18,7 @@ from typing import ClassVar, Protocol
 
 from specgrad._array import namespace
 from specgrad._typing import Array
-from specgrad.divided_differences import NEAR, mean_on_interval, second_from_first_or_mean
+from specgrad.divided_differences import NEAR, mean_on_interval, second_difference, second_from_first_or_mean
 
 __all__ = [
     "Domain",
@@ -29,6 +29,7 @@ __all__ = [
     "MatrixFunction",
     "One",
     "Power",
+    "Shifted",
     "Sqrt",
     "stand_in",
 ]
@@ -36,13 +37,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Domain:
-    """The eigenvalues that a function accepts: those above 0, and of 0 and those below it what is said."""
+    """The eigenvalues that a function accepts: those above `start`, and of the others what is said."""
 
     includes_zero: bool
     includes_negative: bool = False
+    start: float = 0.0
 
     def outside(self, values: Array, rounding: Array | float) -> Array:
         """Which eigenvalues lie outside, where magnitudes up to `rounding` count as 0."""
+        if self.start:
+            values = values - self.start
         if self.includes_negative:
             return namespace(values).abs(values) <= rounding
         return values < -rounding if self.includes_zero else values <= rounding
@@ -182,6 +186,38 @@ class Exp:
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         return second_from_first_or_mean(self, namespace(x).exp, x, y, z, relative_to_values=False)
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """``f(l + shift)``: a function of ``A + shift I``, while a truncation sees the eigenvalues of ``A``.
+
+    Parameters
+    ----------
+    function : MatrixFunction
+    shift : float
+        In the units of the eigenvalues.
+    """
+
+    function: MatrixFunction
+    shift: float
+
+    @property
+    def domain(self) -> Domain | None:
+        """That of the function, shifted."""
+        domain: Domain | None = getattr(self.function, "domain", None)
+        if domain is None:
+            return None
+        return Domain(domain.includes_zero, domain.includes_negative, start=domain.start - self.shift)
+
+    def __call__(self, values: Array) -> Array:
+        return self.function(values + self.shift)
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        return self.function.divided_difference(x + self.shift, y + self.shift)
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        return second_difference(self.function, x + self.shift, y + self.shift, z + self.shift)
 
 
 @dataclass(frozen=True)

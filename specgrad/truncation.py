@@ -10,7 +10,7 @@ Any frozen dataclass with a method ``keep(a, values, vectors)`` is a truncation.
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import adjoint, column_products, device, eps, magnitude_scale, namespace, real_part
+from specgrad._array import adjoint, column_products, device, eps, namespace, real_part
 from specgrad._typing import Array
 
 __all__ = [
@@ -121,7 +121,7 @@ class EigenvalueFloor(_Combines):
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         relative = values.shape[-1] * eps(values) if self.relative is None else self.relative
-        return values > self.absolute + relative * magnitude_scale(values)
+        return values > self.absolute + relative * namespace(values).abs(values[..., :1])
 
 
 @dataclass(frozen=True)
@@ -161,11 +161,10 @@ class EnergyRatio(_Combines):
         energy = xp.abs(values)
         if self.ratio == 1:
             return energy >= 0
-        # Summed from the small end, where the comparison is decided.
-        left = xp.flip(xp.cumulative_sum(xp.flip(energy, axis=-1), axis=-1), axis=-1)
+        reached = xp.cumulative_sum(energy, axis=-1)
+        counted = reached - energy if self.include_crossing else reached
         # At the ratio to rounding counts as reached: 0.9 of 6, 3, 1 is two eigenvalues.
-        allowed = (1 - self.ratio + values.shape[-1] * eps(values)) * left[..., :1]
-        return left > allowed if self.include_crossing else left - energy > allowed
+        return counted < (self.ratio - values.shape[-1] * eps(values)) * reached[..., -1:]
 
 
 @dataclass(frozen=True)
@@ -217,6 +216,5 @@ class Either(_Combines):
 def leading_run(marks: Array) -> Array:
     """The leading run of True in `marks`, at least one long: a mask of the same shape (..., n)."""
     xp = namespace(marks)
-    position = xp.arange(marks.shape[-1], device=device(marks))
-    breaks = xp.astype(~(marks | (position == 0)), xp.int32)
-    return xp.cumulative_sum(breaks, axis=-1) == 0
+    breaks = xp.astype(~marks, xp.int32)
+    return xp.cumulative_sum(breaks, axis=-1) <= breaks[..., :1]

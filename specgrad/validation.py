@@ -97,10 +97,12 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
     if not bool(xp.any(outside)):
         return
     index = _first_index(xp.any(outside, axis=-1))
-    smallest = float(xp.min(xp.where(outside, values, xp.inf), axis=-1)[index])
+    smallest = float(xp.min(xp.where(outside, values, xp.inf), axis=-1)[index]) - domain.start
     largest = float(magnitude[(*index, 0)])
     needed_shift = 2 * float(rounding[(*index, 0)]) - min(smallest, 0.0)
     needed = "nonzero" if domain.includes_negative else "no negative" if domain.includes_zero else "positive"
+    if domain.start:
+        needed = f"{needed} shifted"
     raise ValueError(
         f"{function} needs {needed} eigenvalues, and the matrix at batch index {index} has one of "
         f"{smallest:.1e}, with magnitudes up to {largest:.1e}: there the function or its derivative is "

@@ -1,11 +1,9 @@
 """Whitening of samples, and the matrix that whitens, differentiable."""
 
-from dataclasses import dataclass
-
 from specgrad._array import identity
 from specgrad._typing import Array
 from specgrad.bind import Binding, differentiable
-from specgrad.functions import InverseSqrt
+from specgrad.functions import InverseSqrt, MatrixFunction, Shifted
 from specgrad.gradients import GradientRule
 from specgrad.matrix_functions import evaluate, judge, require_choices
 from specgrad.primitives import SpectralFilter
@@ -101,14 +99,13 @@ def zca_whiten(
     array([[1., 0.],
            [0., 1.]])
     """
-    function = InverseSqrt()
+    function, shift = _shifted(eps, truncation)
     require_samples(x, "x", correction)
     require_groups(groups, x)
     require_affine(weight, bias, x)
     require_choices(function, solver, gradient, truncation)
-    truncation = _before_shift(truncation, eps)
     image = of_covariance(function, solver, gradient, truncation)
-    filtered = SpectralFilter(function=image, groups=groups, correction=correction, eps=eps)
+    filtered = SpectralFilter(function=image, groups=groups, correction=correction, eps=shift)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     view = binding.view(outputs[-1])
     if check_finite and view is not None:
@@ -158,21 +155,18 @@ def whitening_matrix(
            [0. , 0. , 0. ]])
     """
     require_matrices(covariance, "covariance")
-    shifted = covariance + eps * identity(covariance) if eps else covariance
-    truncation = _before_shift(truncation, eps)
-    return evaluate(binding, shifted, InverseSqrt(), solver, gradient, truncation, check_finite)
+    function, shift = _shifted(eps, truncation)
+    if shift:
+        covariance = covariance + shift * identity(covariance)
+    return evaluate(binding, covariance, function, solver, gradient, truncation, check_finite)
 
 
-@dataclass(frozen=True)
-class _BeforeShift:
-    """A truncation that sees the covariance before its diagonal is shifted: null is 0 to rounding there."""
+def _shifted(eps: float, truncation: Truncation | None) -> tuple[MatrixFunction, float]:
+    """``f`` and the rest of the shift, such that ``f(C + rest I) = (C + eps I)^(-1/2)``.
 
-    truncation: Truncation
-    shift: float
-
-    def keep(self, a: Array, values: Array, vectors: Array) -> Array:
-        return self.truncation.keep(a - self.shift * identity(a), values - self.shift, vectors)
-
-
-def _before_shift(truncation: Truncation | None, eps: float) -> Truncation | None:
-    return _BeforeShift(truncation=truncation, shift=eps) if truncation is not None and eps else truncation
+    A truncation should see the covariance itself, whose null directions are 0 to rounding.
+    """
+    function = InverseSqrt()
+    if truncation is None or not eps:
+        return function, eps
+    return Shifted(function=function, shift=eps), 0.0

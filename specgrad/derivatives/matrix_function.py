@@ -20,7 +20,7 @@ follows from applying it to the block matrix [[A, E], [0, A]].
 
 from specgrad._array import adjoint, as_column, as_row, hermitian_part, namespace
 from specgrad._typing import Array
-from specgrad.divided_differences import second_from_first
+from specgrad.divided_differences import second_difference
 from specgrad.functions import MatrixFunction, stand_in
 
 __all__ = ["frechet", "second_derivative"]
@@ -51,7 +51,7 @@ def second_derivative(
     for k in range(values.shape[-1]):
         if cut is None:
             middle = values[..., k, None, None]
-            weights = _second_difference(function, as_column(values), middle, as_row(values))
+            weights = second_difference(function, as_column(values), middle, as_row(values))
         else:
             weights = _across_cut(function, values, *cut, k)
         products = as_column(e[..., :, k]) * as_row(h[..., k, :])
@@ -68,17 +68,10 @@ def _across_cut(
     """
     xp = namespace(values)
     safe = stand_in(values, kept)
-    inside = _second_difference(function, as_column(safe), safe[..., k, None, None], as_row(safe))
+    inside = second_difference(function, as_column(safe), safe[..., k, None, None], as_row(safe))
     pairs_ik, pairs_kj = as_column(pairs[..., :, k]), as_row(pairs[..., k, :])
     i_against_j = inverse * (pairs_kj - pairs_ik)
     i_against_k = as_column(inverse[..., :, k]) * (pairs_kj - pairs)
     row, column, middle = as_column(kept), as_row(kept), kept[..., k, None, None]
     one_side = xp.where(row & middle, inside, 0.0)
     return xp.where(row != column, i_against_j, xp.where(row != middle, i_against_k, one_side))
-
-
-def _second_difference(function: MatrixFunction, x: Array, y: Array, z: Array) -> Array:
-    if hasattr(function, "second_divided_difference"):
-        own: Array = function.second_divided_difference(x, y, z)
-        return own
-    return second_from_first(function, x, y, z)

@@ -100,11 +100,11 @@ class SpectralNormalisation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         if not self.training and self.running_mean is not None:
-            return self._apply(x, self.running_mean, self.running_matrix)
-        if is_synchronised(self.process_group):
+            return self._multiplied(x, self.running_mean, self.running_matrix)
+        if self.training and is_synchronised(self.process_group):
             mean, covariance = joint_covariance(self._samples(x), self.groups, self.process_group)
             matrix = self.matrix(covariance)
-            y = self._apply(x, mean, matrix)
+            y = self._multiplied(x, mean, matrix)
         else:
             if x.numel() == x.shape[1] or x.numel() == 0:
                 raise ValueError(
@@ -120,24 +120,26 @@ class SpectralNormalisation(nn.Module):
     @torch.no_grad()
     def _track(self, mean: Tensor, matrix: Tensor) -> None:
         """Move the running statistics, unless those of this batch are not finite."""
-        self.num_batches_tracked.add_(1)
         # Statistics of a bad batch would stay for good; no value is looked at, so nothing waits for a device.
-        good = torch.isfinite(matrix).all() & torch.isfinite(mean).all()
-        step = 1.0 / self.num_batches_tracked if self.momentum is None else self.momentum
+        good = torch.isfinite(matrix).all()
+        self.num_batches_tracked.add_(good)
+        step = self.momentum
+        if step is None:
+            step = self.num_batches_tracked.clamp(min=1).to(self.running_mean.dtype).reciprocal()
         for running, new in ((self.running_mean, mean), (self.running_matrix, matrix)):
-            new = new.to(running.dtype)
-            running.copy_(torch.where(good, running + step * (new - running), running))
+            running.lerp_(torch.where(good, new.to(running.dtype), running), step)
 
-    def _apply(self, x: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
+    def _multiplied(self, x: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
         """``diag(weight) matrix (x - mean) + bias`` by plain products, each sample in its place."""
         groups, size, _ = matrix.shape
+        mean, matrix = (t.float() if t.dtype.itemsize < 4 else t for t in (mean, matrix))
         with without_autocast(x):
             centred = x.flatten(2) if x.ndim > 2 else x.unsqueeze(-1)
             centred = centred.to(matrix.dtype) - mean.unsqueeze(-1)
             y = (matrix @ centred.unflatten(1, (groups, size))).flatten(1, 2)
             if self.affine:
                 y = self.weight.unsqueeze(-1) * y + self.bias.unsqueeze(-1)
-        return y.reshape(x.shape).to(x.dtype)
+        return self._in_format(y.reshape(x.shape), x)
 
     def _check(self, x: Tensor) -> None:
         if x.ndim < 2 or x.shape[1] != self.num_features:
@@ -151,8 +153,11 @@ class SpectralNormalisation(nn.Module):
         return x.movedim(1, 0).flatten(1)
 
     def _like(self, flat: Tensor, x: Tensor) -> Tensor:
-        """(C, m) in the shape, precision and memory format of `x`."""
-        y = flat.unflatten(1, (x.shape[0], *x.shape[2:])).movedim(0, 1)
+        """(C, m) in the shape of `x`."""
+        return self._in_format(flat.unflatten(1, (x.shape[0], *x.shape[2:])).movedim(0, 1), x)
+
+    def _in_format(self, y: Tensor, x: Tensor) -> Tensor:
+        """In the precision and memory format of `x`."""
         for memory_format, ndim in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
             if x.ndim == ndim and x.is_contiguous(memory_format=memory_format) and not x.is_contiguous():
                 return y.to(x.dtype).contiguous(memory_format=memory_format)
