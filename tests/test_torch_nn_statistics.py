@@ -1,0 +1,203 @@
+"""What the whitening and denoising layers compute: statistics, their averages, gradients, precision."""
+
+import numpy as np
+import pytest
+from torch_cases import torch
+
+from specgrad import MaxRank, PowerIterationGap, ThroughEigenvectors
+from specgrad_torch.nn import PCADenoising, ZCAWhitening
+
+LAYERS = [ZCAWhitening, PCADenoising]
+EXACT = {"atol": 1e-12, "rtol": 1e-12}
+
+
+def inputs(shape=(4, 6, 3, 4), seed=0, dtype=torch.float64):
+    """Correlated channels with a mean, each with a scale of its own."""
+    generator = torch.manual_seed(seed)
+    channels = shape[1]
+    mixing = torch.eye(channels) + 0.4 * torch.randn(channels, channels, generator=generator)
+    noise = torch.randn(shape, generator=generator)
+    return (torch.einsum("dc,nc...->nd...", mixing, noise) + 1.5).to(dtype)
+
+
+def double(layer, *args, **options):
+    return layer(6, *args, dtype=torch.float64, **options)
+
+
+def channels_first(x):
+    return x.movedim(1, 0).flatten(1)
+
+
+def output_and_gradients(module, x):
+    """The output, and the gradients of a loss of it with respect to the input and the parameters."""
+    x = x.clone().requires_grad_()
+    y = module(x)
+    (y * torch.arange(y.numel(), dtype=y.dtype).reshape(y.shape).sin()).sum().backward()
+    return y.detach(), x.grad, *(parameter.grad for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("options", [{}, {"truncation": None}], ids=["default", "all"])
+def test_one_channel_in_each_group_is_batch_normalisation(options):
+    ours = double(ZCAWhitening, groups=6, **options)
+    theirs = torch.nn.BatchNorm2d(6, eps=1e-4, dtype=torch.float64)
+    for module in (ours, theirs):
+        torch.nn.init.normal_(module.weight, generator=torch.manual_seed(3))
+    for measured, expected in zip(
+        output_and_gradients(ours, inputs()), output_and_gradients(theirs, inputs()), strict=True
+    ):
+        torch.testing.assert_close(measured, expected, atol=1e-11, rtol=1e-11)
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean, **EXACT)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_one_channel_in_each_group_standardises_also_where_it_is_constant(layer):
+    x = inputs()
+    x[:, 2] = 7.0
+    y = channels_first(double(layer, groups=6)(x))
+    expected = torch.nn.BatchNorm2d(6, eps=1e-4, dtype=torch.float64)(x)
+    torch.testing.assert_close(y, channels_first(expected), **EXACT)
+
+
+def test_one_group_is_white():
+    y = channels_first(double(ZCAWhitening, 1e-12)(inputs((8, 6, 5, 5)))).detach()
+    torch.testing.assert_close(torch.cov(y, correction=0), torch.eye(6).double(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(y.mean(1), torch.zeros(6).double(), **EXACT)
+
+
+def test_what_is_kept_is_white():
+    x = inputs((8, 6, 5, 5))
+    x[:, 1], x[:, 4] = x[:, 0], 2.0
+    y = channels_first(double(ZCAWhitening, 1e-12)(x)).detach()
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(y, correction=0))
+    torch.testing.assert_close(eigenvalues, torch.tensor([0, 0, 1, 1, 1, 1]).double(), atol=1e-9, rtol=0)
+
+
+def test_groups_do_not_see_each_other():
+    x = inputs()
+    together = double(ZCAWhitening, groups=2)(x)
+    for part in (slice(0, 3), slice(3, 6)):
+        alone = ZCAWhitening(3, dtype=torch.float64)(x[:, part])
+        torch.testing.assert_close(together[:, part], alone, **EXACT)
+
+
+def test_denoising_projects_the_standardised_channels():
+    x = inputs()
+    flat = channels_first(x).numpy()
+    deviation = np.sqrt(flat.var(axis=1, keepdims=True) + 1e-4)
+    z = (flat - flat.mean(axis=1, keepdims=True)) / deviation
+    vectors = np.linalg.eigh(z @ z.T / z.shape[1])[1][:, -2:]
+    y = channels_first(double(PCADenoising, truncation=MaxRank(2))(x)).detach()
+    np.testing.assert_allclose(y, vectors @ vectors.T @ z, atol=1e-11)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_training_with_momentum_1_equals_evaluation(layer, groups):
+    module = double(layer, momentum=1.0, groups=groups)
+    torch.nn.init.normal_(module.weight, generator=torch.manual_seed(3))
+    torch.nn.init.normal_(module.bias, generator=torch.manual_seed(4))
+    x = inputs()
+    trained = module(x)
+    torch.testing.assert_close(module.eval()(x), trained, **EXACT)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_running_statistics_are_averages_over_batches(layer, momentum):
+    module, single = double(layer, momentum=momentum, groups=2), double(layer, momentum=1.0, groups=2)
+    mean, matrix = torch.zeros(6).double(), torch.eye(3).double().expand(2, 3, 3)
+    for number in range(1, 4):
+        x = inputs(seed=number)
+        single(x)
+        module(x)
+        step = 1 / number if momentum is None else momentum
+        mean = (1 - step) * mean + step * single.running_mean
+        matrix = (1 - step) * matrix + step * single.running_matrix
+    torch.testing.assert_close(module.running_mean, mean, **EXACT)
+    torch.testing.assert_close(module.running_matrix, matrix, **EXACT)
+    assert module.num_batches_tracked == 3
+    module.eval()(x)
+    assert module.num_batches_tracked == 3
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("momentum", [0.3, None])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_bad_batch_leaves_running_statistics(layer, momentum, bad):
+    spoilt, clean = double(layer, momentum=momentum), double(layer, momentum=momentum)
+    x = inputs()
+    x[1, 2, 0, 0] = bad
+    assert not torch.isfinite(spoilt(x)).all()
+    for module in (spoilt, clean):
+        module(inputs())
+    assert not torch.isfinite(spoilt(x)).all()
+    torch.testing.assert_close(spoilt.state_dict(), clean.state_dict(), **EXACT)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_without_running_statistics_evaluation_takes_the_batch(layer):
+    module = double(layer, track_running_stats=False)
+    assert module.running_mean is None
+    torch.testing.assert_close(module.eval()(inputs()), double(layer)(inputs()), **EXACT)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_without_parameters_the_output_is_that_of_weight_1_and_bias_0(layer):
+    plain, affine = double(layer, affine=False, momentum=1.0), double(layer, momentum=1.0)
+    assert plain.weight is None
+    assert plain.bias is None
+    for training in (True, False):
+        expected = affine.train(training)(inputs())
+        torch.testing.assert_close(plain.train(training)(inputs()), expected, **EXACT)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_against_finite_differences(layer, groups, training):
+    module = double(layer, groups=groups, truncation=MaxRank(2))
+    module(inputs())
+    module.train(training)
+    x = inputs((3, 6, 2, 2), seed=1).requires_grad_()
+
+    def function(x, weight, bias):
+        return torch.func.functional_call(module, {"weight": weight, "bias": bias}, (x,))
+
+    weight, bias = (torch.linspace(0.5, 1.5, 6).double().requires_grad_() for _ in range(2))
+    assert torch.autograd.gradcheck(function, (x, weight, bias))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_gradient_rule_is_the_one_that_is_asked_for(layer):
+    exact = output_and_gradients(double(layer, truncation=MaxRank(3)), inputs())
+    rule = ThroughEigenvectors(PowerIterationGap(2))
+    other = output_and_gradients(double(layer, truncation=MaxRank(3), gradient=rule), inputs())
+    torch.testing.assert_close(other[0], exact[0], **EXACT)
+    assert torch.linalg.norm(other[1] - exact[1]) > 1e-3 * torch.linalg.norm(exact[1])
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("training", [True, False])
+def test_autocast_computes_in_single_precision(layer, training):
+    module = layer(6, momentum=1.0)
+    x = inputs((8, 6, 5, 5)).bfloat16()
+    expected = module(x.float())
+    module.train(training)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = x.clone().requires_grad_()
+        y = module(half)
+        y.sum().backward()
+        assert module(x.float()).dtype == torch.float32
+        torch.testing.assert_close(module(x.float()), expected, atol=1e-5, rtol=1e-5)
+    assert y.dtype == half.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(y, expected.bfloat16(), atol=2**-6, rtol=2**-7)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_in_half_precision(layer):
+    module = layer(6, momentum=1.0).bfloat16()
+    x = inputs((8, 6, 5, 5)).bfloat16()
+    y = module(x)
+    torch.testing.assert_close(y, layer(6)(x.float()).bfloat16(), atol=2**-6, rtol=2**-7)
+    # The running statistics themselves have 8 bits.
+    torch.testing.assert_close(module.eval()(x), y, atol=2**-4, rtol=2**-4)
