@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from specgrad import DenseEigh, EigenvalueFloor, Sqrt
 from specgrad.functions import MatrixFunction
-from specgrad.gradients import GradientRule
-from specgrad.solvers import RootSolver, Solver, is_root_solver
+from specgrad.gradients import GradientRule, NewtonSchulzGradient
+from specgrad.solvers import RootSolver, Solver, has_own_derivative, is_root_solver
 from specgrad.truncation import Truncation
 from specgrad_torch import covariance_pool
 
@@ -33,7 +33,8 @@ class CovariancePooling(nn.Module):
         Added to the diagonal of the covariance.
     truncation : Truncation or None, default EigenvalueFloor()
         Which eigenvalues to keep. With fewer positions than channels the others are rounding, and there
-        the derivative of a square root is infinite. A solver by products, `NewtonSchulz`, takes none.
+        the derivative of a square root is infinite. Methods that differentiate their own steps,
+        `NewtonSchulz`, `NewtonSchulzGradient` and `PowerIteration`, take none.
     solver, gradient
         As in `specgrad.sqrtm`, by default the exact gradient. `HybridProtocol` changes them in training.
     device, dtype
@@ -111,9 +112,14 @@ class CovariancePooling(nn.Module):
             features,
             function=self.function,
             eps=self.eps,
-            truncation=None if is_root_solver(self.solver) else self.truncation,
+            truncation=self.truncation if self._chooses_eigenvalues() else None,
             solver=self.solver,
             gradient=self.gradient,
             check_finite=False,
         )
         return pooled.to(x.dtype)
+
+    def _chooses_eigenvalues(self) -> bool:
+        if is_root_solver(self.solver) or isinstance(self.gradient, NewtonSchulzGradient):
+            return False
+        return self.gradient is not None or not has_own_derivative(self.solver)

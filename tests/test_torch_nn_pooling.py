@@ -1,0 +1,205 @@
+"""Covariance pooling as a layer, and the protocol that changes its method during training."""
+
+import pytest
+from torch_cases import torch
+
+from specgrad import (
+    AcceptResidual,
+    ClippedGap,
+    DaleckiiKrein,
+    DenseEigh,
+    DenseSVD,
+    ExactGap,
+    Log,
+    NewtonSchulz,
+    NewtonSchulzGradient,
+    PadeGap,
+    PowerIteration,
+    PowerIterationGap,
+    TaylorGap,
+    ThroughEigenvectors,
+    TopNGap,
+)
+from specgrad_torch.nn import CovariancePooling, HybridProtocol, PCADenoising, ZCAWhitening
+
+ISQRT = NewtonSchulz(5, AcceptResidual())
+
+# Solver, gradient rule, and the largest relative error of output and gradient on a spectrum of condition 10.
+SYSTEMS = {
+    "MPN-COV": (DenseSVD(), ThroughEigenvectors(ExactGap()), 1e-12, 1e-10),
+    "SVD-PI": (DenseSVD(), ThroughEigenvectors(PowerIterationGap(19)), 1e-12, 0.3),
+    "SVD-Taylor": (DenseSVD(), ThroughEigenvectors(TaylorGap(100)), 1e-12, 1e-3),
+    "SVD-Pade": (DenseSVD(), ThroughEigenvectors(PadeGap()), 1e-12, 1e-9),
+    "SVD-Trunc": (DenseSVD(), ThroughEigenvectors(ClippedGap(1e10)), 1e-12, 1e-10),
+    "SVD-TopN": (DenseSVD(), ThroughEigenvectors(TopNGap(5)), 1e-12, 1e-10),
+    "SVD-Newton": (DenseSVD(), NewtonSchulzGradient(5), 1e-12, 0.2),
+    "iSQRT-COV": (ISQRT, None, 0.1, 0.2),
+    "exact": (DenseEigh(), DaleckiiKrein(), 1e-12, 1e-12),
+}
+
+
+def features(eigenvalues=(1.0, 0.7, 0.45, 0.25, 0.1), positions=(4, 5), count=2):
+    """Features (N, C, ...) whose covariance has these eigenvalues in each sample, with a mean."""
+    generator = torch.manual_seed(0)
+    d, m = len(eigenvalues), positions[0] * positions[1]
+    noise = torch.randn(count, m, d, generator=generator).double()
+    orthogonal, _ = torch.linalg.qr(noise - noise.mean(1, keepdim=True))
+    turn, _ = torch.linalg.qr(torch.randn(d, d, generator=generator).double())
+    scale = (m * torch.tensor(eigenvalues).double()).sqrt()
+    return (turn * scale @ orthogonal.mT + 1.0).unflatten(-1, positions)
+
+
+def pooled_and_gradient(layer, x):
+    x = x.clone().requires_grad_()
+    y = layer(x)
+    y.mul(torch.arange(y.shape[-1], dtype=y.dtype).cos()).sum().backward()
+    return y.detach(), x.grad
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_of_the_papers_is_two_values(name):
+    solver, gradient, of_output, of_gradient = SYSTEMS[name]
+    layer = CovariancePooling(5, solver=solver, gradient=gradient)
+    root = torch.zeros(2, 5, 5).double()
+    x = features()
+    for item, matrix in zip(x, root, strict=True):
+        values, vectors = torch.linalg.eigh(torch.cov(item.flatten(1), correction=0))
+        matrix.copy_(vectors * values.sqrt() @ vectors.mT)
+    row, column = torch.triu_indices(5, 5)
+    measured, gradient = pooled_and_gradient(layer, x)
+    expected = root[:, row, column]
+    assert torch.linalg.norm(measured - expected) <= of_output * torch.linalg.norm(expected)
+    exact = pooled_and_gradient(CovariancePooling(5), x)[1]
+    assert torch.linalg.norm(gradient - exact) <= of_gradient * torch.linalg.norm(exact)
+
+
+def test_power_iteration_is_a_system_too():
+    x = features((1.0, 0.3, 0.1))
+    measured = pooled_and_gradient(CovariancePooling(3, solver=PowerIteration(500)), x)
+    for one, other in zip(measured, pooled_and_gradient(CovariancePooling(3), x), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [CovariancePooling(5), CovariancePooling(5, solver=ISQRT), CovariancePooling(5, eps=0.1, function=Log())],
+    ids=["exact", "iSQRT-COV", "log"],
+)
+def test_gradient_against_finite_differences(layer):
+    assert torch.autograd.gradcheck(layer, features(positions=(2, 5), count=1).requires_grad_())
+
+
+def test_positions_may_have_any_number_of_axes():
+    x, layer = features(), CovariancePooling(5)
+    expected = layer(x)
+    torch.testing.assert_close(layer(x.flatten(2)), expected)
+    torch.testing.assert_close(layer(x.unflatten(-1, (5, 1))), expected)
+    torch.testing.assert_close(layer(x.contiguous(memory_format=torch.channels_last)), expected)
+    assert layer(x[:0]).shape == (0, 15)
+
+
+def test_reduction_brings_the_channels_down():
+    layer = CovariancePooling(8, reduction=3, dtype=torch.float64)
+    x = torch.randn(4, 8, 3, 3, generator=torch.manual_seed(0)).double()
+    assert CovariancePooling(8).out_features == 36
+    assert layer.out_features == layer(x).shape[-1] == 6
+    layer.eval()
+    reduced = layer.reduction(x.flatten(2))
+    assert (reduced >= 0).all()
+    torch.testing.assert_close(layer(x), CovariancePooling(3)(reduced))
+    layer.train()(x).sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in layer.parameters())
+    with pytest.raises(RuntimeError, match=r"Missing key.*reduction"):
+        layer.load_state_dict({})
+
+
+def test_fewer_positions_than_channels_have_a_finite_gradient():
+    x = features()[..., :1, :3]
+    assert torch.isfinite(pooled_and_gradient(CovariancePooling(5), x)[1]).all()
+
+
+def test_constant_features_need_eps():
+    y, gradient = pooled_and_gradient(CovariancePooling(5, eps=1e-3), torch.ones(2, 5, 3, 3).double())
+    assert torch.isfinite(gradient).all()
+    root = torch.eye(5).double() * 1e-3**0.5
+    torch.testing.assert_close(y[0], root[tuple(torch.triu_indices(5, 5))])
+
+
+def test_input_of_the_wrong_shape_is_named():
+    for shape in ((2, 5), (2, 4, 3)):
+        with pytest.raises(ValueError, match=r"CovariancePooling\(5\) was given an input of shape"):
+            CovariancePooling(5)(torch.ones(shape))
+    with pytest.raises(ValueError, match="0 samples"):
+        CovariancePooling(5)(torch.ones(2, 5, 0))
+
+
+def test_autocast_computes_in_single_precision():
+    x = features().float()
+    layer = CovariancePooling(5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(x.bfloat16()).dtype == torch.bfloat16
+        torch.testing.assert_close(layer(x), layer(x.double()).float(), atol=1e-5, rtol=1e-5)
+
+
+def network():
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 6, 1),
+        ZCAWhitening(6, truncation=None, solver=ISQRT),
+        CovariancePooling(6, solver=ISQRT),
+        torch.nn.Linear(21, 2),
+    )
+
+
+def test_the_protocol_changes_the_method_at_the_last_decay():
+    module = network()
+    optimizer = torch.optim.SGD(module.parameters(), lr=1.0, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 4])
+    rule = ThroughEigenvectors(PowerIterationGap(19))
+    protocol = HybridProtocol(module, max(scheduler.milestones), gradient=rule)
+    methods, rates = [], []
+    for _ in range(6):
+        methods.append((module[1].solver, module[2].solver, module[2].gradient))
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.zero_grad()
+        module(torch.randn(4, 3, 4, 4)).square().sum().backward()
+        state = {key: value.clone() for key, value in optimizer.state[module[0].weight].items()}
+        protocol.step()
+        assert state.keys() == optimizer.state[module[0].weight].keys()
+        for key, value in optimizer.state[module[0].weight].items():
+            assert torch.equal(value, state[key])
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1e-3)
+        optimizer.step()
+        scheduler.step()
+    last = (DenseEigh(), DenseEigh(), rule)
+    assert methods == [(ISQRT, ISQRT, None)] * 4 + [last] * 2
+    assert [rate == rates[-1] for rate in rates] == [method == last for method in methods]
+
+
+@pytest.mark.parametrize("position", [1, 3])
+def test_the_position_of_the_protocol_survives_its_state(position):
+    module, other = network(), network()
+    protocol, restored = HybridProtocol(module, 2), HybridProtocol(other, 2)
+    for _ in range(position):
+        protocol.step()
+    for _ in range(4 - position):  # on the other side of the change
+        restored.step()
+    restored.load_state_dict(protocol.state_dict())
+    assert (other[1].solver, other[2].solver) == (module[1].solver, module[2].solver)
+    assert (module[2].solver == ISQRT) == (position == 1)
+    restored.step()
+    assert other[2].solver == DenseEigh()
+
+
+def test_the_protocol_keeps_what_each_layer_began_with():
+    module = torch.nn.Sequential(PCADenoising(4, solver=DenseSVD()), CovariancePooling(4, solver=ISQRT))
+    protocol = HybridProtocol(module, 1)
+    start = protocol.state_dict()
+    protocol.step()
+    assert [layer.solver for layer in module] == [DenseEigh(), DenseEigh()]
+    protocol.load_state_dict(start)
+    assert [layer.solver for layer in module] == [DenseSVD(), ISQRT]
+
+
+def test_the_protocol_needs_a_layer_to_change():
+    with pytest.raises(ValueError, match="Linear has none"):
+        HybridProtocol(torch.nn.Linear(2, 2), 1)
