@@ -1,12 +1,18 @@
 """Statistics of a batch that is spread over processes."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
-__all__ = ["convert_sync_whitening", "is_synchronised", "joint_covariance"]
+__all__ = ["AllProcesses", "convert_sync_whitening", "is_synchronised", "joint_covariance"]
+
+
+@dataclass(frozen=True)
+class AllProcesses:
+    """The processes that there are when a layer runs; copies and pickles, as a process group does not."""
 
 
 def convert_sync_whitening(module: nn.Module, process_group: Any = None) -> nn.Module:
@@ -38,8 +44,8 @@ def convert_sync_whitening(module: nn.Module, process_group: Any = None) -> nn.M
     >>> store = distributed.HashStore()
     >>> distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     >>> network = convert_sync_whitening(nn.Sequential(nn.Conv2d(3, 8, 3), ZCAWhitening(8)))
-    >>> network[1].process_group is distributed.group.WORLD
-    True
+    >>> network[1].process_group
+    AllProcesses()
     >>> distributed.destroy_process_group()
     """
     if not distributed.is_initialized():
@@ -49,13 +55,15 @@ def convert_sync_whitening(module: nn.Module, process_group: Any = None) -> nn.M
         )
     for layer in module.modules():
         if hasattr(layer, "process_group") and hasattr(layer, "running_matrix"):
-            layer.process_group = process_group or distributed.group.WORLD
+            layer.process_group = process_group or AllProcesses()
     return module
 
 
 def is_synchronised(process_group: Any) -> bool:
     """Whether there is more than one process to take statistics over."""
-    return process_group is not None and distributed.get_world_size(process_group) > 1
+    if process_group is None or not distributed.is_initialized():
+        return False
+    return distributed.get_world_size(_group(process_group)) > 1
 
 
 def joint_covariance(samples: Tensor, groups: int, process_group: Any) -> tuple[Tensor, Tensor]:
@@ -65,11 +73,16 @@ def joint_covariance(samples: Tensor, groups: int, process_group: Any) -> tuple[
     their number, then of products of the centred samples, as products of raw ones would lose the digits
     of a large mean.
     """
+    group = _group(process_group)
     if not samples.dtype.is_floating_point or samples.dtype.itemsize < 4:
         samples = samples.float()
     count = samples.new_full((1,), float(samples.shape[-1]))
-    total = all_reduce(torch.cat([samples.sum(-1), count]), group=process_group)
+    total = all_reduce(torch.cat([samples.sum(-1), count]), group=group)
     mean = total[:-1] / total[-1]
     centred = (samples - mean.unsqueeze(-1)).unflatten(0, (groups, samples.shape[0] // groups))
-    moment = all_reduce(centred @ centred.mH, group=process_group)
+    moment = all_reduce(centred @ centred.mH, group=group)
     return mean, moment / total[-1]
+
+
+def _group(process_group: Any) -> Any:
+    return distributed.group.WORLD if isinstance(process_group, AllProcesses) else process_group
