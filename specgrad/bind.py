@@ -38,6 +38,9 @@ class Primitive(Protocol):
     that a derivative sees inputs, outputs and (co)tangents and nothing else. Cotangents of auxiliary
     outputs must be accepted: the second derivative arrives there. A derivative that must itself be
     differentiated by a rule of its own applies another primitive through the binding.
+
+    A primitive may name arrays that its derivatives do not read, by position, as ``unread_inputs`` and
+    ``unread_outputs``: they may be None there, and a binding need not keep them.
     """
 
     def forward(self, *arrays: Array) -> Arrays:

@@ -15,6 +15,7 @@ eager and `torch.func`
     its value is zero and its first two derivatives are the primitive's.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -37,6 +38,8 @@ class TorchBinding:
             if torch.compiler.is_compiling():
                 return _compiled(primitive, *arrays)
             if torch._C._functorch.peek_interpreter_stack() is None:
+                if _records_nothing():
+                    return primitive.forward(*arrays)
                 return _EagerOperation.apply(primitive, *arrays)
             if _is_nested_forward_mode():
                 return _by_operations(primitive, *arrays)
@@ -46,7 +49,7 @@ class TorchBinding:
         if (
             torch.compiler.is_compiling()
             or type(array) not in _PLAIN
-            or array.device.type != "cpu"
+            or not array.is_cpu
             or torch._C._functorch.is_functorch_wrapped_tensor(array)
             or torch._C._functorch.is_legacy_batchedtensor(array)  # of autograd.grad(is_grads_batched=True)
         ):
@@ -74,8 +77,9 @@ class _Operation(torch.autograd.Function):
         ctx.count = len(arrays)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*(x for x in output if not x.is_floating_point() and not x.is_complex()))
-        ctx.save_for_backward(*arrays, *output)
-        ctx.save_for_forward(*arrays, *output)
+        saved = _read_by_derivatives(ctx.primitive, arrays, output)
+        ctx.save_for_backward(*saved)
+        ctx.save_for_forward(*saved)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -131,6 +135,22 @@ class _FirstOrder(Evaluate):
         outputs = primitive.forward(*fixed, direction)
         along = (*steps, torch.zeros_like(direction))
         return _moved(outputs, primitive.jvp(Evaluate(), (*fixed, direction), outputs, along), 1.0)
+
+
+def _read_by_derivatives(
+    primitive: Primitive, arrays: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """Inputs and outputs, None in place of those that no derivative reads: they need not be kept."""
+    return [
+        None if position in getattr(primitive, unread, ()) else tensor
+        for tensors, unread in ((arrays, "unread_inputs"), (outputs, "unread_outputs"))
+        for position, tensor in enumerate(tensors)
+    ]
+
+
+def _records_nothing() -> bool:
+    """Whether neither mode of autodiff is on, as in a backward pass."""
+    return not torch.is_grad_enabled() and torch.autograd.forward_ad._current_level < 0
 
 
 def without_autocast(array: Tensor) -> AbstractContextManager[Any]:

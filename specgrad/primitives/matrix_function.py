@@ -19,7 +19,7 @@ __all__ = ["ApplyFunction", "Frechet"]
 
 @dataclass(frozen=True)
 class ApplyFunction:
-    """``A -> (f(A), l, V)``, or with a truncation ``A -> (f(A), rank, l, V)``, ``l`` by magnitude.
+    """``A -> (f(A), l, V)``, or with a truncation ``A -> (f(A), rank, l, V)``, dominant ``l`` first.
 
     Parameters
     ----------
@@ -41,8 +41,7 @@ class ApplyFunction:
             image = self.function(_defined(self.function, values))
             return (vectors * as_row(image)) @ adjoint(vectors), values, vectors
         xp = namespace(values)
-        by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
-        values, vectors = take_columns(by_magnitude, values, vectors)
+        values, vectors = _dominant_first(self.function, values, vectors)
         kept = leading_run(self.truncation.keep(a, values, vectors))
         image = self.function(_defined(self.function, stand_in(values, kept)))
         image = xp.where(kept, image, 0.0)
@@ -144,6 +143,16 @@ def _unpack(rest: Arrays) -> tuple[Array | None, Array, Array, Array]:
 def _kept(rank: Array, values: Array) -> Array:
     position = namespace(rank).arange(values.shape[-1], dtype=rank.dtype, device=device(rank))
     return position < rank[..., None]
+
+
+def _dominant_first(function: MatrixFunction, values: Array, vectors: Array) -> tuple[Array, Array]:
+    """By descending magnitude; of ascending values, if the function knows no negative ones, the reverse."""
+    xp = namespace(values)
+    domain: Domain | None = getattr(function, "domain", None)
+    if domain is not None and not domain.includes_negative:
+        return xp.flip(values, axis=-1), xp.flip(vectors, axis=-1)
+    by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
+    return take_columns(by_magnitude, values, vectors)
 
 
 def _without_rounding(function: MatrixFunction, values: Array) -> Array:

@@ -1,6 +1,7 @@
 """Covariances, and what is made of them, as primitives: data in rows of variables, samples last."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from specgrad._array import adjoint, device, hermitian_part, identity, is_complex, namespace, real_part
 from specgrad._typing import Array, Arrays
@@ -104,6 +105,10 @@ class SpectralFilter:
     correction: float
     eps: float
 
+    # The derivatives need neither x nor y, the largest arrays of all.
+    unread_inputs: ClassVar[tuple[int, ...]] = (0,)
+    unread_outputs: ClassVar[tuple[int, ...]] = (0,)
+
     def forward(self, x: Array, *affine: Array) -> Arrays:
         mean, centred = covariance.centre(self._grouped(x))
         c = _shifted(covariance.second_moment(centred, x.shape[-1] - self.correction), self.eps)
@@ -114,9 +119,9 @@ class SpectralFilter:
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
     ) -> tuple[Array | None, ...]:
-        (x, *affine), (_, _, *matrices, centred, c) = arrays, outputs
+        (_, *affine), (_, _, *matrices, centred, c) = arrays, outputs
         g_y, g_mean, g_matrix, *g_rest, g_x, g_c = cotangents
-        xp = namespace(x)
+        xp, count = namespace(centred), centred.shape[-1]
         g_affine: tuple[Array | None, ...] = (None,) * len(affine)
         if g_x is not None:
             g_x = g_x - xp.mean(g_x, axis=-1, keepdims=True)
@@ -130,10 +135,9 @@ class SpectralFilter:
         (g_moment,) = self.function.vjp(binding, (c,), tuple(matrices), (g_matrix, *g_rest))
         g_moment = add(g_moment, g_c)
         if g_moment is not None:
-            normaliser = x.shape[-1] - self.correction
-            g_x = add(g_x, (hermitian_part(g_moment) * (2.0 / normaliser)) @ centred)
+            g_x = add(g_x, (hermitian_part(g_moment) * (2.0 / (count - self.correction))) @ centred)
         if g_mean is not None:
-            g_x = add(g_x, xp.zeros_like(centred) + self._column(g_mean) / x.shape[-1])
+            g_x = add(g_x, xp.zeros_like(centred) + self._column(g_mean) / count)
         return None if g_x is None else self._flat(g_x), *g_affine
 
     def jvp(
@@ -142,7 +146,7 @@ class SpectralFilter:
         _, _, *matrices, centred, c = outputs
         d_mean, d_centred = covariance.centre(self._grouped(tangents[0]))
         half = d_centred @ adjoint(centred)
-        d_c = (half + adjoint(half)) * (1.0 / (arrays[0].shape[-1] - self.correction))
+        d_c = (half + adjoint(half)) * (1.0 / (centred.shape[-1] - self.correction))
         d_matrix, *d_rest = self.function.jvp(binding, (c,), tuple(matrices), (d_c,))
         weight, _ = self._affine(arrays[1:])
         d_y = spectral_filter.jvp(

@@ -66,8 +66,8 @@ class _SelectedFallback:
 class Guarded:
     """The answer of `solver` for finite matrices, and NaN for the others alone.
 
-    A matrix with a NaN or an infinity is replaced by the identity before it reaches the solver, so it
-    can neither fail its batch nor change its neighbours; its own result is NaN.
+    A matrix with a NaN or an infinity is replaced by zeros before it reaches the solver, so it can
+    neither fail its batch nor change its neighbours; its own result is NaN.
 
     Parameters
     ----------
@@ -78,12 +78,11 @@ class Guarded:
 
     def solve(self, a: Array) -> tuple[Array, Array]:
         xp = namespace(a)
-        finite = xp.all(xp.isfinite(a), axis=(-2, -1))
-        values, vectors = self.solver.solve(xp.where(finite[..., None, None], a, identity(a)))
-        return (
-            xp.where(finite[..., None], values, xp.nan),
-            xp.where(finite[..., None, None], vectors, xp.nan),
-        )
+        if 0 in a.shape:
+            return self.solver.solve(a)
+        finite = xp.isfinite(xp.max(xp.abs(a), axis=(-2, -1), keepdims=True))
+        values, vectors = self.solver.solve(xp.where(finite, a, 0.0))
+        return xp.where(finite[..., 0], values, xp.nan), xp.where(finite, vectors, xp.nan)
 
 
 @dataclass(frozen=True)
