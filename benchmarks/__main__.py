@@ -7,6 +7,7 @@ import typer
 
 from benchmarks._harness import report
 from benchmarks.eigh import eigh_rows, memory_rows
+from benchmarks.layers import layer_rows
 from benchmarks.matrix_functions import matrix_function_rows
 
 
@@ -15,6 +16,7 @@ def main(seconds: Annotated[float, typer.Option(help="Time for each comparison."
     torch.set_num_threads(1)
     report("Eigendecomposition, forward and backward", eigh_rows(seconds) + memory_rows())
     report("Matrix functions, forward and backward", matrix_function_rows(seconds))
+    report("Layers, forward and backward", layer_rows(seconds))
 
 
 if __name__ == "__main__":
