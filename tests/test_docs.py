@@ -5,6 +5,7 @@ need more than NumPy.
 """
 
 import ast
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -51,3 +52,11 @@ def test_code_is_found():
 def test_reference_is_complete():
     documented = {name for page in DOCS.glob("api/*.md") for name in DOCUMENTED.findall(page.read_text())}
     assert set(specgrad.__all__) == documented
+
+
+def test_reference_of_the_layers_is_complete():
+    layers = pytest.importorskip("torch") and importlib.import_module("specgrad_torch.nn")
+    listed = re.findall(
+        r"^\.\. auto\w+:: specgrad_torch\.nn\.(\w+)$", (DOCS / "api/layers.md").read_text(), re.M
+    )
+    assert sorted(listed) == sorted(layers.__all__)
