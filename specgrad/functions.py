@@ -72,7 +72,7 @@ class Sqrt:
         return namespace(values).sqrt(values)
 
     def divided_difference(self, x: Array, y: Array) -> Array:
-        return 1.0 / (self(x) + self(y))
+        return namespace(x).reciprocal(self(x) + self(y))
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         a, b, c = self(x), self(y), self(z)
@@ -86,11 +86,13 @@ class InverseSqrt:
     domain: ClassVar[Domain] = Domain(includes_zero=False)
 
     def __call__(self, values: Array) -> Array:
-        return 1.0 / namespace(values).sqrt(values)
+        xp = namespace(values)
+        return xp.reciprocal(xp.sqrt(values))
 
     def divided_difference(self, x: Array, y: Array) -> Array:
         a, b = self(x), self(y)
-        return -(a * b) * (a * b) / (a + b)
+        product = a * b
+        return product * product / -(a + b)
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         a, b, c = self(x), self(y), self(z)

@@ -84,9 +84,8 @@ class DaleckiiKrein(_Sandwich):
         inside = function.divided_difference(as_column(safe), as_row(safe))
         image = xp.where(kept, function(safe), 0.0)
         across = self.cut.matrix(values) * (as_row(image) - as_column(image))
-        both = as_row(kept) & as_column(kept)
-        either = as_row(kept) | as_column(kept)
-        return xp.where(both, inside, xp.where(either, across, 0.0))
+        one_side = as_row(kept) == as_column(kept)
+        return xp.where(one_side, xp.where(as_row(kept), inside, 0.0), across)
 
 
 @dataclass(frozen=True)

@@ -133,9 +133,10 @@ class SpectralFilter:
             g_x, g_matrix = add(g_x, through_data), add(g_matrix, through_matrix)
             g_affine = tuple(_summed(g, array) for g, array in zip(rest, affine, strict=False))
         (g_moment,) = self.function.vjp(binding, (c,), tuple(matrices), (g_matrix, *g_rest))
-        g_moment = add(g_moment, g_c)
+        if g_c is not None:
+            g_moment = add(g_moment, hermitian_part(g_c))
         if g_moment is not None:
-            g_x = add(g_x, (hermitian_part(g_moment) * (2.0 / (count - self.correction))) @ centred)
+            g_x = add(g_x, (g_moment * (2.0 / (count - self.correction))) @ centred)
         if g_mean is not None:
             g_x = add(g_x, xp.zeros_like(centred) + self._column(g_mean) / count)
         return None if g_x is None else self._flat(g_x), *g_affine
@@ -184,7 +185,8 @@ def _shifted(c: Array, eps: float) -> Array:
 def _summed(gradient: Array, parameter: Array) -> Array:
     """The cotangent of a parameter (p,) from one (..., groups, d) for each item of the batch."""
     xp = namespace(parameter)
-    total = xp.sum(gradient, axis=tuple(range(gradient.ndim - 2)))
+    batch = tuple(range(gradient.ndim - 2))
+    total = xp.sum(gradient, axis=batch) if batch else gradient
     return xp.reshape(total if is_complex(parameter) else real_part(total), parameter.shape)
 
 
