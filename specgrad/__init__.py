@@ -31,6 +31,7 @@ from specgrad.solvers import (
     NewtonSchulz,
     PowerIteration,
     RaiseResidual,
+    Refined,
     WarnResidual,
 )
 from specgrad.statistics import covariance, covariance_pool
@@ -77,6 +78,7 @@ __all__ = [
     "RaiseGauge",
     "RaiseResidual",
     "RayleighMismatch",
+    "Refined",
     "RoundingFloor",
     "Shifted",
     "Sqrt",

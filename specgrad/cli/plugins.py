@@ -9,12 +9,12 @@ called without arguments::
 
 from importlib.metadata import EntryPoint, entry_points
 
-from specgrad.solvers import DenseEigh, DenseSVD, PowerIteration, Solver
+from specgrad.solvers import DenseEigh, DenseSVD, PowerIteration, Refined, Solver
 
 __all__ = ["BUILT_IN_SOLVERS", "available_solvers", "published_solvers", "solver_by_name"]
 
 BUILT_IN_SOLVERS: dict[str, type[Solver]] = {
-    solver.__name__: solver for solver in (DenseEigh, DenseSVD, PowerIteration)
+    solver.__name__: solver for solver in (DenseEigh, DenseSVD, PowerIteration, Refined)
 }
 
 

@@ -23,6 +23,7 @@ from specgrad.solvers.newton_schulz import (
     WarnResidual,
 )
 from specgrad.solvers.power_iteration import PowerIteration
+from specgrad.solvers.refined import Refined
 
 __all__ = [
     "AcceptResidual",
@@ -37,6 +38,7 @@ __all__ = [
     "NewtonSchulz",
     "PowerIteration",
     "RaiseResidual",
+    "Refined",
     "ResidualPolicy",
     "RootSolver",
     "Solver",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from specgrad._array import hermitian_part, identity, namespace
 from specgrad._typing import Array
 from specgrad.solvers._protocol import ConvergenceError, Solver, has_own_derivative
+from specgrad.solvers.refined import Refined
 from specgrad.validation import is_exactly_hermitian
 
 __all__ = ["Fallback", "Guarded", "HermitianPart", "decompose", "prepare"]
@@ -174,6 +175,8 @@ def _first_success(
 def _without_looking(solver: Solver) -> Solver:
     if isinstance(solver, Fallback):
         return _SelectedFallback(_without_looking(solver.first), _without_looking(solver.second))
+    if isinstance(solver, Refined):
+        return Refined(_without_looking(solver.solver), solver.steps)
     return solver
 
 

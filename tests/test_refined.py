@@ -1,0 +1,308 @@
+"""Refinement: against eigenpairs with many digits on every spectrum, in clusters, and under compilers."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from specgrad import DenseEigh, DenseSVD, Fallback, Refined, eigh, vjp
+from specgrad.solvers import _twice_precision
+from specgrad.testing import (
+    SPECTRA,
+    ClusterLoss,
+    Spectrum,
+    check_gradient,
+    check_solver,
+    cluster_gradient,
+    gap_spectrum,
+    random_hermitian,
+    random_unitary,
+)
+
+mpmath = pytest.importorskip("mpmath")
+
+DIGITS = 60
+N = 6
+GRADED = [s for s in SPECTRA if s.name in ("positive geometric", "rank deficient", "graded")]
+
+
+@lru_cache(maxsize=512)
+def exact_eigenpairs(spectrum, n, dtype):
+    """The matrix, its eigenvalues and eigenvectors with many digits."""
+    matrix = spectrum.matrix(n, dtype)
+    with mpmath.workdps(DIGITS):
+        solve = mpmath.eighe if np.iscomplexobj(matrix) else mpmath.eigsy
+        values, vectors = solve(mpmath.matrix(matrix.tolist()))
+    return matrix, np.array(list(values)), np.array(vectors.tolist())
+
+
+def errors(found, exact):
+    """Of eigenvalues and, as the sine of an angle, of eigenvectors; both per pair, against many digits."""
+    (values, vectors), (expected_values, expected_vectors) = found, exact
+    with mpmath.workdps(DIGITS):
+        of_values = np.array(
+            [abs(mpmath.mpf(float(x)) - y) for x, y in zip(values, expected_values, strict=True)]
+        )
+        conjugate = np.vectorize(mpmath.conj, otypes=[object])(expected_vectors)
+        overlap = conjugate.T @ np.array(mpmath.matrix(vectors.tolist()).tolist())
+        sines = np.array([mpmath.norm(np.delete(overlap[:, i], i).tolist()) for i in range(len(values))])
+    return of_values.astype(float), sines.astype(float)
+
+
+def solved(solver, backend, matrix):
+    return [backend.numpy(x) for x in solver.solve(backend.array(matrix))]
+
+
+def distances(values):
+    """From each eigenvalue to the nearest other one."""
+    gaps = np.abs(values[:, None] - values).astype(float)
+    return np.min(gaps + np.where(np.eye(len(values)) > 0, np.inf, 0), axis=0)
+
+
+def orthonormality(vectors):
+    return np.max(np.abs(vectors.conj().T @ vectors - np.eye(vectors.shape[-1])))
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_residuals_on_every_spectrum(backend, steps):
+    check_solver(
+        Refined(DenseEigh(), steps), backend.xp, device=backend.device, sizes=(1, 2, 12), allowed_ratio=4
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_errors_are_the_input_solvers_or_rounding_on_every_spectrum(backend, dtype, steps):
+    rounding = float(np.finfo(dtype).eps)
+    for spectrum in SPECTRA:
+        matrix, *exact = exact_eigenpairs(spectrum, N, dtype)
+        norm = float(np.max(np.abs(exact[0])))
+        before = errors(solved(DenseEigh(), backend, matrix), exact)
+        values, vectors = solved(Refined(DenseEigh(), steps), backend, matrix)
+        after = errors((values, vectors), exact)
+        assert np.all(np.diff(values) >= 0), spectrum
+        # LAPACK promises N eps only.
+        assert orthonormality(vectors) <= 2 * N * rounding, spectrum
+        assert np.max(after[0]) <= rounding * norm, spectrum
+        # What a step leaves of the coupling between clusters is below eps^(5/3) of the norm.
+        honest = 4 * rounding + N * rounding ** (5 / 3) * norm / np.maximum(distances(exact[0]), 1e-300)
+        assert np.all(after[1] <= np.maximum(before[1], honest)), spectrum
+
+
+@pytest.mark.parametrize("spectrum", GRADED, ids=str)
+def test_small_eigenvalues_get_their_digits(backend, dtype, spectrum):
+    rounding = float(np.finfo(dtype).eps)
+    matrix, *exact = exact_eigenpairs(spectrum, N, dtype)
+    size = np.abs(exact[0]).astype(float)
+    once, twice = (
+        errors(solved(Refined(DenseEigh(), steps), backend, matrix), exact)[0] / size for steps in (1, 2)
+    )
+    floor = N**2 * np.max(size) / size
+    assert np.all(once <= rounding + floor * rounding ** (5 / 3))
+    assert np.all(twice <= rounding + floor * rounding**2)
+
+
+@pytest.mark.parametrize("spectrum", GRADED, ids=str)
+def test_one_step_gains_several_digits_of_small_eigenvalues(backend, double, spectrum):
+    # In double precision only: NumPy decomposes float32 in float64.
+    matrix, *exact = exact_eigenpairs(spectrum, N, double)
+    before, after = (
+        np.max(errors(solved(solver, backend, matrix), exact)[0] / np.abs(exact[0]).astype(float))
+        for solver in (DenseEigh(), Refined())
+    )
+    assert before > 1e3 * after
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9, 1e-12])
+def test_close_eigenvectors_get_their_digits(backend, double, gap):
+    rounding = float(np.finfo(double).eps)
+    matrix, *exact = exact_eigenpairs(gap_spectrum(gap), N, double)
+    before = errors(solved(DenseEigh(), backend, matrix), exact)[1]
+    assert np.max(before) > 0.03 * rounding / gap
+    assert np.max(errors(solved(Refined(DenseEigh(), 2), backend, matrix), exact)[1]) < 4 * rounding
+
+
+def test_single_precision_eigenvectors_are_right_to_the_last_digit(backend):
+    matrix, *exact = exact_eigenpairs(gap_spectrum(1e-4), N, "float32")
+    values, vectors = solved(Refined(), backend, matrix)
+    assert values.dtype == vectors.dtype == np.float32
+    assert np.max(errors((values, vectors), exact)[1]) < np.finfo(np.float32).eps
+
+
+def test_a_tight_cluster_is_decomposed_on_its_own_scale(backend, double):
+    """Five eigenvalues within 1e-13, whose vectors the input solver mixes at random."""
+    close = Spectrum("tight", lambda n, _, generator: np.r_[0.3, 1 + 1e-13 * np.array([0, 1, 2.5, 3.5, 5])])
+    matrix, *exact = exact_eigenpairs(close, N, double)
+    assert np.max(errors(solved(DenseEigh(), backend, matrix), exact)[1]) > 1e-4
+    assert np.max(errors(solved(Refined(), backend, matrix), exact)[1]) < 1e3 * np.finfo(double).eps
+
+
+def test_exact_ties_divide_nothing(backend, dtype):
+    for diagonal in (
+        [0.0, 0.0, 0.0],
+        [2.0, 2.0, 2.0],
+        [1.0, 3.0, 3.0],
+        [-1.0, 1.0, 1.0],
+        [5.0, 5.0, 5.0 + 1e-6],
+    ):
+        matrix = np.diag(diagonal).astype(dtype)
+        values, vectors = solved(Refined(DenseEigh(), 2), backend, matrix)
+        np.testing.assert_array_equal(values, np.sort(np.real(np.diagonal(matrix))))
+        assert orthonormality(vectors) == 0
+
+
+@dataclass(frozen=True)
+class Sloppy:
+    """The dense solver's answer, with eigenvectors turned by a given angle, and orthonormal to rounding."""
+
+    angle: float
+
+    def solve(self, a):
+        values, vectors = np.linalg.eigh(a)
+        n = a.shape[-1]
+        skew = np.triu(np.random.default_rng(3).standard_normal((n, n)), 1)
+        skew = self.angle * (skew - skew.T)
+        # Cayley's transform.
+        turn = np.linalg.solve(np.eye(n) - skew / 2, np.eye(n) + skew / 2)
+        return values * (1 + self.angle**2), vectors @ turn
+
+
+def test_a_step_squares_the_error_of_a_sloppy_solver():
+    # So small an angle that no eigenvalues count as clusters, which the sloppy solver would decompose anew.
+    separated = Spectrum("separated", lambda n, _, generator: np.linspace(1, 2, n))
+    matrix, *exact = exact_eigenpairs(separated, N, "float64")
+    before, once, twice = (
+        np.max(errors(solver.solve(matrix), exact)[1])
+        for solver in (Sloppy(3e-8), Refined(Sloppy(3e-8)), Refined(Sloppy(3e-8), 2))
+    )
+    assert before > 3e-8
+    assert once < 4 * before**2 + 4 * np.finfo(np.float64).eps
+    assert twice < 4 * np.finfo(np.float64).eps
+
+
+@pytest.mark.parametrize("solver", [DenseSVD(), Fallback(DenseEigh(), DenseSVD())])
+def test_other_solvers_are_refined(backend, double, solver):
+    matrix, *exact = exact_eigenpairs(gap_spectrum(1e-6), N, double)
+    of_values, of_vectors = errors(solved(Refined(solver, 2), backend, matrix), exact)
+    assert np.max(of_values) < np.finfo(double).eps
+    assert np.max(of_vectors) < 4 * np.finfo(double).eps
+
+
+def test_matrices_of_a_batch_do_not_meet(backend, dtype):
+    matrices = [1e-6, 1.0, 1e6] * np.stack(
+        [random_hermitian(4, dtype, np.random.default_rng(k)) for k in range(3)]
+    ).T
+    batch = np.ascontiguousarray(matrices.T).astype(dtype).reshape(1, 3, 4, 4)
+    values, vectors = solved(Refined(), backend, batch)
+    for k in range(3):
+        alone = solved(Refined(), backend, batch[0, k])[0]
+        np.testing.assert_allclose(values[0, k], alone, rtol=2 * np.finfo(dtype).eps)
+        assert orthonormality(vectors[0, k]) < 4 * np.finfo(dtype).eps
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
+def test_a_step_that_overflows_leaves_the_answer_of_the_solver(backend, double):
+    a = backend.array(np.stack([1e303 * np.diag([1.0, 2.0]), np.diag([1.0, 2.0])]).astype(double))
+    values, vectors = Refined().solve(a)
+    expected_values, expected_vectors = DenseEigh().solve(a)
+    np.testing.assert_array_equal(backend.numpy(values), backend.numpy(expected_values))
+    np.testing.assert_array_equal(np.abs(backend.numpy(vectors)), np.abs(backend.numpy(expected_vectors)))
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0), (0, 3, 3), (1, 1)])
+def test_empty_and_one_by_one(backend, shape):
+    values, vectors = solved(Refined(), backend, np.ones(shape))
+    assert values.shape == shape[:-1]
+    assert vectors.shape == shape
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_steps_are_1_or_2(steps):
+    with pytest.raises(ValueError, match=f"1 or 2 steps, not {steps}"):
+        Refined(steps=steps)
+
+
+def test_gradient_is_that_of_the_decomposition(backend, double):
+    loss = ClusterLoss(clusters=((4, 5),))
+    a = backend.array(gap_spectrum(1e-3).matrix(N, double))
+    check_gradient(eigh, a, loss=loss, radius=0.1, solver=Refined())
+
+
+def test_gradients_through_small_eigenvalues_gain_from_refinement(backend, double):
+    graded = Spectrum("graded", lambda n, _, generator: np.geomspace(1e-9, 1, n))
+    matrix = graded.matrix(N, double)
+    loss = ClusterLoss(clusters=((0,), (1,)))
+    expected = cluster_gradient(matrix, loss)
+
+    def error(solver):
+        outputs, pullback = vjp(eigh, backend.array(matrix), solver=solver)
+        gradient = backend.numpy(pullback(loss.cotangents(outputs))[0])
+        return np.linalg.norm(gradient - expected) / np.linalg.norm(expected)
+
+    assert error(Refined()) < min(1e-2 * error(DenseEigh()), 1e3 * np.finfo(double).eps)
+
+
+@pytest.mark.parametrize("n", [1, 3, 17])
+def test_residuals_have_twice_the_digits(backend, dtype, n):
+    generator = np.random.default_rng(n)
+    check_residuals(
+        backend, random_hermitian(n, dtype, generator), random_unitary(n, dtype, generator).astype(dtype)
+    )
+
+
+def test_residuals_have_twice_the_digits_where_there_is_no_wider_dtype(backend, monkeypatch):
+    monkeypatch.setattr(_twice_precision, "_wider_dtypes", lambda a: None)
+    generator = np.random.default_rng(0)
+    for dtype in ("float32", "complex64"):
+        a = random_hermitian(9, dtype, generator)
+        check_residuals(backend, a, np.linalg.eigh(a)[1])
+
+
+def check_residuals(backend, a, vectors):
+    values = np.real(np.diagonal(vectors.conj().T @ a @ vectors)).copy()
+    residual = _twice_precision.residual(*map(backend.array, (a, vectors, values)))
+    defect = _twice_precision.gram_defect(backend.array(vectors))
+    with mpmath.workdps(DIGITS):
+        exact_a, exact_vectors = mpmath.matrix(a.tolist()), mpmath.matrix(vectors.tolist())
+        exact = exact_a * exact_vectors - exact_vectors * mpmath.diag(values.tolist())
+        exact_defect = mpmath.eye(len(a)) - exact_vectors.H * exact_vectors
+        for found, expected in ((residual, exact), (defect, exact_defect)):
+            error = np.array((mpmath.matrix(backend.numpy(found).tolist()) - expected).tolist())
+            wanted = np.array(expected.tolist())
+            rounding = float(np.finfo(a.dtype).eps)
+            allowed = rounding * np.abs(wanted) + 8 * len(a) * rounding**2
+            assert np.all(np.abs(error) <= allowed)
+
+
+def test_compiled_by_torch():
+    torch = pytest.importorskip("torch")
+    specgrad_torch = pytest.importorskip("specgrad_torch")
+    solver = Refined(Fallback(DenseEigh(), DenseSVD()))
+    matrix, values, _ = exact_eigenpairs(GRADED[0], N, "float64")
+
+    def loss(a):
+        return torch.sum(torch.log(specgrad_torch.eigh(a, solver=solver).eigenvalues))
+
+    a = torch.tensor(matrix, requires_grad=True)
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")(a)
+    assert float(compiled.detach()) == pytest.approx(float(sum(mpmath.log(x) for x in values)), rel=1e-13)
+    compiled.backward()
+    eager = torch.autograd.grad(loss(a), a)[0]
+    torch.testing.assert_close(a.grad, eager, rtol=1e-11, atol=0)
+    mapped = torch.func.vmap(torch.func.grad(loss))(torch.stack([a.detach(), a.detach()]))
+    torch.testing.assert_close(mapped[1], eager, rtol=1e-11, atol=0)
+
+
+def test_traced_by_jax():
+    jax = pytest.importorskip("jax")
+    for dtype in ("float32", "float64"):
+        matrix, values, _ = exact_eigenpairs(GRADED[0], N, dtype)
+        before = jax.config.jax_enable_x64
+        # Without double precision there is no dtype that is wider than float32.
+        jax.config.update("jax_enable_x64", dtype == "float64")
+        try:
+            found = np.asarray(jax.jit(Refined().solve)(jax.numpy.asarray(matrix))[0])
+        finally:
+            jax.config.update("jax_enable_x64", before)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, values.astype(dtype), rtol=4 * np.finfo(dtype).eps)
