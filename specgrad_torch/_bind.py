@@ -79,13 +79,13 @@ class _Operation(torch.autograd.Function):
         ctx.mark_non_differentiable(*(x for x in output if not x.is_floating_point() and not x.is_complex()))
         saved = _read_by_derivatives(ctx.primitive, arrays, output)
         ctx.save_for_backward(*saved)
-        ctx.save_for_forward(*saved)
+        ctx.save_for_forward(*arrays, *output)  # not kept beyond this call
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         arrays, outputs = saved[: ctx.count], saved[ctx.count :]
-        with without_autocast(arrays[0]):
+        with without_autocast(next(x for x in saved if x is not None)):
             return (None, *ctx.primitive.vjp(TORCH, arrays, outputs, cotangents))
 
     @staticmethod

@@ -150,6 +150,16 @@ def test_half_precision_is_computed_in_single_and_its_gradient_comes_back_in_hal
     assert gradient.dtype == torch.bfloat16
 
 
+def test_tangents_of_the_parameters_alone():
+    x, weight, bias = arguments("zca_whiten")
+    _, tangent = torch.func.jvp(
+        lambda weight: specgrad_torch.zca_whiten(x.detach(), weight, bias.detach()).whitened,
+        (weight.detach(),),
+        (torch.ones(4).double(),),
+    )
+    torch.testing.assert_close(tangent, specgrad_torch.zca_whiten(x).whitened)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_export_keeps_the_rule(name):
     function = first_output(name, **CASES[name])
