@@ -25,6 +25,7 @@ __all__ = [
     "is_floating",
     "is_half",
     "is_readable",
+    "libraries",
     "magnitude_scale",
     "namespace",
     "off_diagonal",
@@ -55,6 +56,11 @@ def namespace(*arrays: Array) -> Namespace:
     if kind not in _NAMESPACES:
         _NAMESPACES[kind] = array_namespace(arrays[0])
     return _NAMESPACES[kind]
+
+
+def libraries() -> set[str]:
+    """The modules of the arrays seen so far, and of their functions, which may lie in another package."""
+    return {name for kind, xp in _NAMESPACES.items() for name in (kind.__module__, xp.__name__)}
 
 
 def is_readable(x: Array) -> bool:

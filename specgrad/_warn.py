@@ -3,22 +3,19 @@
 import sys
 import warnings
 
-from specgrad._array import namespace
-from specgrad._typing import Array
+from specgrad._array import libraries
 
 __all__ = ["warn_once"]
 
 _WARNED: set[tuple[type[Warning], str, int]] = set()
 
 
-def warn_once(message: str, category: type[Warning], array: Array) -> None:
+def warn_once(message: str, category: type[Warning]) -> None:
     """Warn once for each place in the code of the caller, however often the library comes by there.
 
-    `array` is any that is at hand: frames of the library that it belongs to are not the caller's.
+    Frames of array libraries are not the caller's.
     """
-    # The library may define its arrays and its functions in different packages.
-    library = (type(array).__module__, namespace(array).__name__)
-    inside = {"specgrad", "specgrad_torch", "specgrad_jax", *map(_package, library)}
+    inside = {"specgrad", "specgrad_torch", "specgrad_jax", *map(_package, libraries())}
     frame = sys._getframe(1)
     while frame.f_back is not None and _package(frame.f_globals.get("__name__", "")) in inside:
         frame = frame.f_back

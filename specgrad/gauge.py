@@ -14,13 +14,20 @@ from specgrad._array import (
     as_row,
     differences,
     eps,
-    is_complex,
     namespace,
 )
 from specgrad._typing import Array
 from specgrad._warn import warn_once
 
-__all__ = ["GaugeError", "GaugePolicy", "GaugeWarning", "ProjectGauge", "RaiseGauge", "WarnGauge"]
+__all__ = [
+    "GaugeError",
+    "GaugePolicy",
+    "GaugeWarning",
+    "ProjectGauge",
+    "RaiseGauge",
+    "WarnGauge",
+    "may_have_ties",
+]
 
 
 class GaugeWarning(UserWarning):
@@ -35,7 +42,11 @@ class GaugePolicy(Protocol):
     """What a gauge policy must offer."""
 
     def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
-        """The cotangent ``gV`` (..., n, n) to go on with; `readable` says whether values can be looked at."""
+        """The cotangent ``gV`` (..., n, n) to go on with.
+
+        `readable` says whether values can be looked at, and there may be something to see: real
+        eigenvectors of matrices without ties have a gauge of signs alone, which no gradient meets.
+        """
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class WarnGauge:
     def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
         size = _excess(values, vectors, vectors_cotangent, self.tolerance) if readable else None
         if size is not None:
-            warn_once(_explain(size), GaugeWarning, vectors_cotangent)
+            warn_once(_explain(size), GaugeWarning)
         return vectors_cotangent
 
 
@@ -88,6 +99,17 @@ class ProjectGauge:
         return vectors_cotangent - vectors @ offending
 
 
+def may_have_ties(values: Array) -> bool:
+    """Whether any matrix of the batch may have a tie; `values` must be readable."""
+    if 0 in values.shape or values.shape[-1] == 1:
+        return False
+    xp = namespace(values)
+    magnitudes = xp.abs(values)
+    # Equal eigenvalues are neighbours, ascending or by magnitude.
+    smallest_gap = xp.min(xp.abs(magnitudes[..., 1:] - magnitudes[..., :-1]))
+    return bool(smallest_gap <= eps(values) ** 0.75 * xp.max(magnitudes))
+
+
 def _tie_width(values: Array) -> Array:
     """Eigenvalues closer than this count as tied, as they do for `MaskedGap`; shape (..., 1)."""
     xp = namespace(values)
@@ -104,14 +126,6 @@ def _offending_part(values: Array, inner: Array) -> Array:
 def _excess(values: Array, vectors: Array, cotangent: Array, tolerance: float | None) -> float | None:
     """The relative size of the offending part where it is not rounding."""
     xp = namespace(values)
-    if 0 in cotangent.shape:
-        return None
-    if not is_complex(cotangent):
-        # Equal eigenvalues are neighbours, ascending or by magnitude. A real loss without ties has nothing
-        # to offend: this is the common, cheap exit.
-        gaps = xp.abs(xp.diff(xp.abs(values), axis=-1))
-        if not bool(xp.any(gaps <= _tie_width(values))):
-            return None
     offending = xp.max(xp.abs(_offending_part(values, adjoint(vectors) @ cotangent)), axis=(-2, -1))
     largest = xp.max(xp.abs(cotangent), axis=(-2, -1)) * values.shape[-1] ** 0.5
     allowed = eps(values) ** 0.5 if tolerance is None else tolerance

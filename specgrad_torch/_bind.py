@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,7 +46,7 @@ class TorchBinding:
                 return _by_operations(primitive, *arrays)
             return _Operation.apply(primitive, *arrays)
 
-    def view(self, array: Tensor) -> Tensor | None:
+    def view(self, array: Tensor) -> np.ndarray | None:
         if (
             torch.compiler.is_compiling()
             or type(array) not in _PLAIN
@@ -54,7 +55,8 @@ class TorchBinding:
             or torch._C._functorch.is_legacy_batchedtensor(array)  # of autograd.grad(is_grads_batched=True)
         ):
             return None
-        return array.detach()
+        # As a NumPy array: each operation of PyTorch costs as much as the whole check of a small matrix.
+        return array.numpy(force=True)
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)

@@ -35,7 +35,7 @@ class WarnResidual:
     def judge(self, residual: Array, steps: int) -> None:
         excess = _excess(residual, self.tolerance)
         if excess is not None:
-            warn_once(_explain(excess, steps), ConvergenceWarning, residual)
+            warn_once(_explain(excess, steps), ConvergenceWarning)
 
 
 @dataclass(frozen=True)
