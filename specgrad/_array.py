@@ -152,8 +152,8 @@ def adjoint(a: Array) -> Array:
 
 def hermitian_part(a: Array) -> Array:
     """``(a + a^H)/2``, halved first so that it cannot overflow."""
-    half = 0.5 * a
-    return half + adjoint(half)
+    a = 0.5 * a  # under its own name, so that a temporary array that came in is given up
+    return a + adjoint(a)
 
 
 def device(x: Array) -> Any:
@@ -191,8 +191,8 @@ def off_diagonal(like: Array) -> Array:
 def infinite_diagonal(like: Array) -> Array:
     """The n x n matrix that is infinite on the diagonal and 0 elsewhere: added to gaps, it makes 1/gap 0."""
     xp = namespace(like)
-    zero = xp.zeros((1, 1), dtype=like.dtype, device=device(like))
-    return xp.where(off_diagonal(like), zero, xp.inf)
+    diagonal = xp.eye(like.shape[-1], dtype=xp.bool, device=device(like))
+    return xp.where(diagonal, xp.inf, xp.zeros((), dtype=like.dtype, device=device(like)))
 
 
 def magnitude_scale(values: Array) -> Array:

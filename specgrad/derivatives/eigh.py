@@ -46,17 +46,8 @@ def vjp(
     """
     adjoint_vectors = adjoint(vectors)
     if vectors_cotangent is None:
-        diagonal = _scaled_rows(values_cotangent, adjoint_vectors)
-        return vectors @ diagonal
-    noise: RoundingFloor | None = getattr(gap, "noise", None)
-    inner = adjoint_vectors @ vectors_cotangent
-    if noise is None:
-        middle = hermitian_part(gap.matrix(values) * inner)
-    else:
-        # An antisymmetric rule meets the anti-Hermitian part alone, and makes it Hermitian.
-        signal = 0.5 * (inner - adjoint(inner))
-        tie_width = noise.tie_width(values, signal, vectors_cotangent)
-        middle = cast(FlooredGapRule, gap).matrix(values, tie_width) * signal
+        return vectors @ _scaled_rows(values_cotangent, adjoint_vectors)
+    middle = _middle(values, adjoint_vectors @ vectors_cotangent, vectors_cotangent, gap)
     product = middle @ adjoint_vectors
     if values_cotangent is not None:
         product = product + _scaled_rows(values_cotangent, adjoint_vectors)
@@ -68,6 +59,18 @@ def jvp(values: Array, vectors: Array, tangent: Array, gap: GapRule) -> tuple[Ar
     image = hermitian_part(tangent) @ vectors
     inner = adjoint(vectors) @ image
     return column_products(vectors, image), vectors @ (gap.matrix(values) * inner)
+
+
+def _middle(values: Array, inner: Array, vectors_cotangent: Array, gap: GapRule) -> Array:
+    """``herm(K * inner)`` with ``inner = V^H gV``, which is given up on the way."""
+    noise: RoundingFloor | None = getattr(gap, "noise", None)
+    if noise is None:
+        return hermitian_part(gap.matrix(values) * inner)
+    # An antisymmetric rule meets the anti-Hermitian part alone, and makes it Hermitian.
+    inner = 0.5 * inner
+    inner = inner - adjoint(inner)
+    tie_width = noise.tie_width(values, inner, vectors_cotangent)
+    return cast(FlooredGapRule, gap).matrix(values, tie_width) * inner
 
 
 def _scaled_rows(scales: Array, matrix: Array) -> Array:

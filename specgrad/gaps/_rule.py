@@ -85,9 +85,8 @@ class RoundingFloor:
             ``Y``, and ``gV`` from which it was computed.
         """
         xp = namespace(values)
-        squares = squared_magnitude(vectors_cotangent)
         unit = self.factor * (eps(values) if self.eps is None else self.eps) * values.shape[-1] ** 0.5
-        level = unit * xp.sqrt(xp.sum(squares, axis=-2, keepdims=True))
+        level = unit * xp.sqrt(xp.sum(squared_magnitude(vectors_cotangent), axis=-2, keepdims=True))
         reach = self.reach * xp.max(xp.abs(values), axis=-1, keepdims=True)
         return xp.where(xp.abs(signal) <= level + level.mT, as_row(reach), 0.0)
 

@@ -68,8 +68,8 @@ class PowerIterationGap:
         leads, weight, t = _pairs(values)
         fewer = geometric_sum(t, self.steps - 1)
         last_power = 1.0 - t * fewer  # q^(K-1)
-        weight = namespace(values).where(off_diagonal(values), weight, 0.0)
-        return weight * (fewer + leads * last_power)
+        off = namespace(values).astype(off_diagonal(values), values.dtype)
+        return weight * off * (fewer + leads * last_power)
 
     def bound(self, values: Array) -> Array:
         return self.steps * _largest_reciprocal(values)
@@ -205,7 +205,7 @@ def _pairs(values: Array) -> tuple[Array, Array, Array]:
     xp = namespace(values)
     by_magnitude = xp.argsort(xp.abs(values), axis=-1, stable=True)
     rank = xp.astype(xp.argsort(by_magnitude, axis=-1), values.dtype)  # of equals, the later one leads
-    leads = as_row(rank) > as_column(rank)
+    leads = as_row(rank) >= as_column(rank)
     inverse = _reciprocals(values)
     weight = xp.where(leads, as_row(inverse), -as_column(inverse))
     return xp.astype(leads, values.dtype), weight, differences(values) * weight
