@@ -28,15 +28,16 @@ class Refined:
     r"""The answer of `solver`, refined to nearly all digits that its dtype can hold.
 
     A backward stable solver errs by ``u |A|`` in each eigenvalue and by ``u |A|/gap`` in each eigenvector, u
-    the rounding unit: small eigenvalues and close eigenvectors may have no right digit. One step leaves an
-    error of about u, relative, as long as eigenvalues and gaps are well above ``u^(5/3) |A|``; a second one
-    brings that down to ``u^2 |A|``. The result is orthonormal, ascending, and in the dtype of the input.
+    the rounding unit: small eigenvalues and close eigenvectors may have no right digit. After one step that
+    is ``u |l| + u^(5/3) |A|`` and ``u + u^(5/3) |A|/gap``, and after a second one u^2 stands in place of
+    u^(5/3), up to factors that grow with n. The result is orthonormal, ascending, and in the dtype of the
+    input.
 
     It answers for the matrix as stored. If its entries carry errors of u themselves, as those of a covariance
     do, then so do its eigenvalues, and refinement has little to tell. Of two eigenvalues that are large and
     close both are rounded, so their gap, and the gradient of their eigenvectors, gains less than these do.
 
-    Eigenvalues closer than ``|C| u^(-1/3)``, C what is left of ``V^H A V`` off the diagonal, count as a
+    Eigenvalues closer than ``|C| u^(-1/3)``, with ``C = V^H A V - diag(l)``, count as a
     cluster. Between clusters eigenvectors are corrected by ``C_ij/(l_j - l_i)``, which is then below
     ``u^(1/3)``; inside one they are decomposed anew by `solver`, on the cluster's own scale. So a
     repeated eigenvalue divides nothing, and a step costs another call of `solver`. Where a step
