@@ -4,7 +4,7 @@ from typing import cast
 
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
-from specgrad.functions import MatrixFunction, Sqrt
+from specgrad.functions import MatrixFunction, Shifted, Sqrt
 from specgrad.gradients import GradientRule
 from specgrad.matrix_functions import as_primitive, judge, require_choices
 from specgrad.primitives import Covariance, PooledCovariance
@@ -13,7 +13,7 @@ from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver, prep
 from specgrad.truncation import Truncation
 from specgrad.validation import to_computing_precision
 
-__all__ = ["covariance", "covariance_pool", "of_covariance"]
+__all__ = ["covariance", "covariance_pool", "of_covariance", "shifted"]
 
 
 @differentiable
@@ -113,7 +113,7 @@ def covariance_pool(
     correction : float, default 0
         The normaliser is ``m - correction``.
     truncation : Truncation, optional
-        Which eigenvalues of the covariance (with `eps`) to keep; ``f`` is 0 on the others.
+        Which eigenvalues of the covariance, before `eps` is added, to keep; ``f`` is 0 on the others.
     solver, gradient
         As in `matrix_function`; the methods of both papers are pairs of the two.
     check_finite : bool, default True
@@ -145,13 +145,26 @@ def covariance_pool(
     require_samples(x, "x", correction)
     require_choices(function, solver, gradient, truncation)
     x = to_computing_precision(x)
+    function, shift = shifted(function, eps, truncation)
     image = of_covariance(function, solver, gradient, truncation)
-    outputs = binding.apply(PooledCovariance(function=image, correction=correction, eps=eps), x)
+    outputs = binding.apply(PooledCovariance(function=image, correction=correction, eps=shift), x)
     view = binding.view(outputs[1])
     if check_finite and view is not None:
         require_finite_covariance(view, "x")
         judge(binding, outputs[2:], function, solver, truncation)
     return outputs[0]
+
+
+def shifted(
+    function: MatrixFunction, eps: float, truncation: Truncation | None
+) -> tuple[MatrixFunction, float]:
+    """A function and the rest of the shift, such that ``g(C + rest I) = f(C + eps I)``.
+
+    A truncation should see the covariance itself, whose null directions are 0 to rounding.
+    """
+    if truncation is None or not eps:
+        return function, eps
+    return Shifted(function=function, shift=eps), 0.0
 
 
 def of_covariance(

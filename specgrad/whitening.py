@@ -3,7 +3,7 @@
 from specgrad._array import identity
 from specgrad._typing import Array
 from specgrad.bind import Binding, differentiable
-from specgrad.functions import InverseSqrt, MatrixFunction, Shifted
+from specgrad.functions import InverseSqrt
 from specgrad.gradients import GradientRule
 from specgrad.matrix_functions import evaluate, judge, require_choices
 from specgrad.primitives import SpectralFilter
@@ -16,7 +16,7 @@ from specgrad.samples import (
     require_samples,
 )
 from specgrad.solvers import DenseEigh, RootSolver, Solver
-from specgrad.statistics import of_covariance
+from specgrad.statistics import of_covariance, shifted
 from specgrad.truncation import EigenvalueFloor, EnergyRatio, Truncation
 from specgrad.validation import require_matrices
 
@@ -99,7 +99,7 @@ def zca_whiten(
     array([[1., 0.],
            [0., 1.]])
     """
-    function, shift = _shifted(eps, truncation)
+    function, shift = shifted(InverseSqrt(), eps, truncation)
     require_samples(x, "x", correction)
     require_groups(groups, x)
     require_affine(weight, bias, x)
@@ -155,18 +155,7 @@ def whitening_matrix(
            [0. , 0. , 0. ]])
     """
     require_matrices(covariance, "covariance")
-    function, shift = _shifted(eps, truncation)
+    function, shift = shifted(InverseSqrt(), eps, truncation)
     if shift:
         covariance = covariance + shift * identity(covariance)
     return evaluate(binding, covariance, function, solver, gradient, truncation, check_finite)
-
-
-def _shifted(eps: float, truncation: Truncation | None) -> tuple[MatrixFunction, float]:
-    """``f`` and the rest of the shift, such that ``f(C + rest I) = (C + eps I)^(-1/2)``.
-
-    A truncation should see the covariance itself, whose null directions are 0 to rounding.
-    """
-    function = InverseSqrt()
-    if truncation is None or not eps:
-        return function, eps
-    return Shifted(function=function, shift=eps), 0.0

@@ -59,7 +59,7 @@ def pooled_and_gradient(layer, x):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_system_of_the_papers_is_two_values(name):
     solver, gradient, of_output, of_gradient = SYSTEMS[name]
-    layer = CovariancePooling(5, solver=solver, gradient=gradient)
+    layer = CovariancePooling(5, eps=0.0, solver=solver, gradient=gradient)
     root = torch.zeros(2, 5, 5).double()
     x = features()
     for item, matrix in zip(x, root, strict=True):
@@ -69,7 +69,7 @@ def test_every_system_of_the_papers_is_two_values(name):
     measured, gradient = pooled_and_gradient(layer, x)
     expected = root[:, row, column]
     assert torch.linalg.norm(measured - expected) <= of_output * torch.linalg.norm(expected)
-    exact = pooled_and_gradient(CovariancePooling(5), x)[1]
+    exact = pooled_and_gradient(CovariancePooling(5, eps=0.0), x)[1]
     assert torch.linalg.norm(gradient - exact) <= of_gradient * torch.linalg.norm(exact)
 
 
@@ -118,9 +118,16 @@ def test_fewer_positions_than_channels_have_a_finite_gradient():
     assert torch.isfinite(pooled_and_gradient(CovariancePooling(5), x)[1]).all()
 
 
-def test_constant_features_need_eps():
-    y, gradient = pooled_and_gradient(CovariancePooling(5, eps=1e-3), torch.ones(2, 5, 3, 3).double())
+@pytest.mark.parametrize("solver", [DenseEigh(), ISQRT], ids=repr)
+def test_constant_features_have_a_finite_gradient(solver):
+    y, gradient = pooled_and_gradient(CovariancePooling(5, solver=solver), torch.ones(2, 5, 3, 3).double())
+    assert torch.isfinite(y).all()
     assert torch.isfinite(gradient).all()
+
+
+def test_eps_is_added_where_nothing_is_truncated_too():
+    layer = CovariancePooling(5, eps=1e-3, truncation=None)
+    y, _ = pooled_and_gradient(layer, torch.ones(1, 5, 3, 3).double())
     root = torch.eye(5).double() * 1e-3**0.5
     torch.testing.assert_close(y[0], root[tuple(torch.triu_indices(5, 5))])
 

@@ -29,8 +29,9 @@ class CovariancePooling(nn.Module):
         Bring the channels to this number first, by a 1x1 convolution, batch normalisation and ReLU.
     function : MatrixFunction, default Sqrt()
         Applied to the eigenvalues, such as ``Power(0.5)`` or ``Log()``.
-    eps : float, default 0
-        Added to the diagonal of the covariance.
+    eps : float, default 1e-5
+        Added to the eigenvalues that are kept, so that a sample whose features are all constant has a
+        gradient; for methods that know no truncation, to the diagonal of the covariance.
     truncation : Truncation or None, default EigenvalueFloor()
         Which eigenvalues to keep. With fewer positions than channels the others are rounding, and there
         the derivative of a square root is infinite. Methods that differentiate their own steps,
@@ -75,7 +76,7 @@ class CovariancePooling(nn.Module):
         *,
         reduction: int | None = None,
         function: MatrixFunction = Sqrt(),
-        eps: float = 0.0,
+        eps: float = 1e-5,
         truncation: Truncation | None = EigenvalueFloor(),
         solver: Solver | RootSolver = DenseEigh(),
         gradient: GradientRule | None = None,

@@ -38,7 +38,8 @@ class ZCAWhitening(SpectralNormalisation):
         Whiten ``num_features/groups`` neighbouring channels at a time; with one channel each it is batch
         normalisation. One batched decomposition, whatever their number.
     truncation : Truncation or None
-        Which eigenvalues of the covariance to keep, as in `specgrad.zca_whiten`. Layers behind a
+        Which eigenvalues of the covariance to keep, as in `specgrad.zca_whiten`: by default the leading
+        ones that hold all but 1e-4 of the energy. Layers behind a
         convolution of few inputs have a covariance of low rank, and whitening its rounding ruins a
         network.
     solver, gradient
