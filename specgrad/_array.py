@@ -89,8 +89,8 @@ class _Precision(NamedTuple):
 
 def _precision(x: Array) -> _Precision:
     # Asked for many times in each derivative, and slow to find out; kept by name, as dtypes of different
-    # libraries do not like to be compared.
-    key = f"{type(x).__module__} {x.dtype}"
+    # libraries do not like to be compared. NumPy's take longest to spell out, and have a letter each.
+    key = f"{type(x).__module__} {getattr(x.dtype, 'char', x.dtype)}"
     if key not in _PRECISIONS:
         xp = namespace(x)
         is_complex = bool(xp.isdtype(x.dtype, "complex floating"))

@@ -105,9 +105,10 @@ def may_have_ties(values: Array) -> bool:
         return False
     xp = namespace(values)
     magnitudes = xp.abs(values)
-    # Equal eigenvalues are neighbours, ascending or by magnitude.
-    smallest_gap = xp.min(xp.abs(magnitudes[..., 1:] - magnitudes[..., :-1]))
-    return bool(smallest_gap <= eps(values) ** 0.75 * xp.max(magnitudes))
+    # Ascending or by magnitude, equal eigenvalues are neighbours and the largest is at an end.
+    gaps = xp.abs(magnitudes[..., 1:] - magnitudes[..., :-1])
+    largest = xp.maximum(magnitudes[..., :1], magnitudes[..., -1:])
+    return bool(xp.any(gaps <= eps(values) ** 0.75 * largest))
 
 
 def _tie_width(values: Array) -> Array:

@@ -78,11 +78,14 @@ def is_exactly_hermitian(a: Array, name: str, precision: float) -> bool:
 
 
 def require_domain(values: Array, rank: Array | None, function: object, domain: Domain) -> None:
-    """Raise if an eigenvalue that is kept lies outside the domain; both arrays must be readable."""
+    """Raise if an eigenvalue that is kept lies outside the domain; both arrays must be readable.
+
+    Eigenvalues come ascending or by magnitude, so that the largest magnitude is at an end.
+    """
     xp = namespace(values)
     if 0 in values.shape:
         return
-    magnitude = xp.max(xp.abs(values), axis=-1, keepdims=True)
+    magnitude = xp.maximum(xp.abs(values[..., :1]), xp.abs(values[..., -1:]))
     rounding = values.shape[-1] * eps(values) * magnitude
     outside = domain.outside(values, rounding)
     if rank is not None:
