@@ -132,7 +132,9 @@ class BroadenedGap:
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         scale = magnitude_scale(values)
-        gaps = differences(values / scale)
+        # Halves keep the largest differences finite, and a product by 1/2 is exact: scaled before they are
+        # subtracted, equal values could differ where a compiler fuses the two.
+        gaps = differences(0.5 * values) / as_row(0.5 * scale)
         pairs = gaps / (gaps * gaps + self._relative_width(values) ** 2) / as_row(scale)
         return no_ties(pairs, differences(values), tie_width)
 
