@@ -119,7 +119,6 @@ def test_gradient_of_the_covariance(backend, double, correction):
 @pytest.mark.parametrize("options", WHITENINGS, ids=str)
 def test_gradient_of_whitening(backend, double, options):
     x = backend.array(samples(double, (2, 6, 20)))
-    check_gradient(zca_whiten, x, hermitian=False, radius=0.01, **options)
     weight, bias = backend.array(weights_of(6)), backend.array(weights_of(6, 2))
     check_gradient(zca_whiten, x, weight, bias, hermitian=False, radius=0.01, **options)
 
@@ -127,9 +126,13 @@ def test_gradient_of_whitening(backend, double, options):
 @pytest.mark.parametrize("options", DENOISINGS, ids=str)
 def test_gradient_of_denoising(backend, double, options):
     x = backend.array(samples(double, (2, 6, 20)))
-    check_gradient(pca_denoise, x, hermitian=False, radius=0.01, **options)
     weight, bias = backend.array(weights_of(6)), backend.array(weights_of(6, 2))
     check_gradient(pca_denoise, x, weight, bias, hermitian=False, radius=0.01, **options)
+
+
+@pytest.mark.parametrize("function", [zca_whiten, pca_denoise])
+def test_gradient_without_weight_and_bias(backend, function):
+    check_gradient(function, backend.array(samples(shape=(6, 20))), hermitian=False, radius=0.01)
 
 
 @pytest.mark.parametrize("options", POOLINGS, ids=str)
