@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # One thread for each process: the matrices are small, and tests run in two processes.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint docs benchmark clean
+.PHONY: demo test lint docs benchmark reproduce clean
 
 demo: .venv/demo.stamp
 	$(BIN)/specgrad demo
@@ -25,6 +25,9 @@ docs: .venv/dev.stamp
 
 benchmark: .venv/dev.stamp
 	$(BIN)/python -m benchmarks
+
+reproduce: .venv/dev.stamp
+	$(BIN)/python -m experiments all --out docs/_static/experiments
 
 clean:
 	rm -rf .venv docs/_build

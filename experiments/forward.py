@@ -10,9 +10,8 @@ Jacobi rotations do, or that know residuals to more digits, find these.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -20,11 +19,22 @@ import mpmath
 import numpy as np
 import scipy.linalg
 import torch
+from matplotlib.figure import Figure
 
+from experiments._harness import Cell, Experiment, Options, Row, Table
 from specgrad import DenseSVD, Refined
 from specgrad.testing import random_unitary
 
-__all__ = ["Lapack", "Measurement", "OneSidedJacobi", "TorchSVD", "contestants", "draw", "measure"]
+__all__ = [
+    "EXPERIMENT",
+    "Lapack",
+    "Measurement",
+    "OneSidedJacobi",
+    "TorchSVD",
+    "contestants",
+    "draw",
+    "measure",
+]
 
 _DIGITS = 40
 # Below 26 LAPACK's divide and conquer leaves all to QR.
@@ -125,19 +135,50 @@ class Measurement:
     seconds: float
 
 
-def measure(seeds: int = 2, size: int = _SIZE, powers: tuple[float, ...] = _POWERS) -> Iterator[Measurement]:
-    """All measurements: relative errors of eigenvalues, angles of eigenvectors, and time."""
-    for matrices, build in _MATRICES.items():
+def cells(options: Options) -> Iterator[Cell]:
+    """A cell for each kind of matrix, precision and condition number."""
+    seeds = options.seeds or (1 if options.reduced else 2)
+    size, powers = (8, _POWERS[1::2]) if options.reduced else (_SIZE, _POWERS)
+    for matrices in _MATRICES:
         for dtype in ("float32", "float64"):
             for power in powers:
-                condition = float(np.finfo(dtype).eps) ** -power
-                problems = [_problem(build, size, dtype, condition, seed) for seed in range(seeds)]
-                for name, solver in contestants().items():
-                    results = np.array([_errors(solver, *problem) for problem in problems])
-                    yield Measurement(matrices, dtype, condition, name, *np.median(results, axis=0).tolist())
+                name = f"{matrices} {dtype} {power:g}, {seeds} seeds"
+                yield Cell(name, partial(measure, matrices, dtype, power, seeds, size))
 
 
-def draw(measurements: list[Measurement], path: Path) -> None:
+def measure(matrices: str, dtype: str, power: float, seeds: int, size: int) -> list[Row]:
+    """A `Measurement` of each solver: relative errors of eigenvalues, angles of eigenvectors, and time."""
+    condition = float(np.finfo(dtype).eps) ** -power
+    problems = [_problem(_MATRICES[matrices], size, dtype, condition, seed) for seed in range(seeds)]
+    rows = []
+    for name, solver in contestants().items():
+        results = np.median([_errors(solver, *problem) for problem in problems], axis=0)
+        rows.append(asdict(Measurement(matrices, dtype, condition, name, *results.tolist())))
+    return rows
+
+
+def tables(rows: list[Row]) -> list[Table]:
+    """Errors of eigenvalues at each condition number, and of eigenvectors at the largest."""
+    measurements = [Measurement(**row) for row in rows]
+    found = []
+    for matrices in _MATRICES:
+        for dtype in ("float32", "float64"):
+            chosen = [m for m in measurements if (m.matrices, m.dtype) == (matrices, dtype)]
+            conditions = sorted({m.condition for m in chosen})
+            lines = []
+            for name in contestants():
+                own = [m for m in chosen if m.solver == name]
+                lines.append((name, *(m.eigenvalue_error for m in own), own[-1].eigenvector_error))
+            columns = [
+                "eigenvalues, condition",
+                *(f"{c:.0e}" for c in conditions),
+                "eigenvectors at the last",
+            ]
+            found.append(Table(f"{matrices} matrices, {dtype}", columns, lines))
+    return found
+
+
+def draw(measurements: list[Measurement]) -> Figure:
     """The errors against the condition number, a panel for each question, a column for each precision."""
     rows = (
         ("dense", "eigenvalue_error", "dense: eigenvalues"),
@@ -159,8 +200,7 @@ def draw(measurements: list[Measurement], path: Path) -> None:
     for panel in panels[-1]:
         panel.set_xlabel("condition number")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    return figure
 
 
 # Okabe and Ito's colours, told apart by all readers, and markers besides.
@@ -212,3 +252,11 @@ def _errors(solver: Any, matrix: Any, exact_values: Any, exact_vectors: Any) -> 
         norms = np.sum(overlap**2, axis=0)
         sines = [mpmath.sqrt((norms[i] - overlap[i, i] ** 2) / norms[i]) for i in range(len(norms))]
     return float(max(relative)), float(max(sines)), seconds
+
+
+EXPERIMENT = Experiment(
+    "accuracy of eigenpairs by solver, precision and condition (Wang et al. 2019, section 2 and future work)",
+    cells,
+    tables,
+    lambda rows: {"": draw([Measurement(**row) for row in rows])},
+)

@@ -1,0 +1,1 @@
+"""The tables and figures of both papers, and new ones, recomputed: ``python -m experiments --help``."""
