@@ -1,12 +1,7 @@
 """Every primitive as an operation of JAX's autodiff.
 
-Two pieces serve all primitives:
-
-`_operation`
-    The forward pass, as a `jax.custom_jvp`. JAX traces it, batches it and asks for its tangent.
-`_tangent_map`
-    That tangent, as one operation that is linear in the incoming tangents. It evaluates the primitive's jvp,
-    and reverse mode, which transposes it, gets the primitive's vjp.
+The forward pass is a `jax.custom_jvp`, and its tangent is one operation, linear in the incoming tangents: that
+evaluates the primitive's jvp, and reverse mode, which transposes it, gets the primitive's vjp.
 
 A `custom_jvp` alone would not do. Reverse mode inlines a ``custom_jvp`` that is applied to a tangent, so the
 rule of a primitive inside a rule would be lost, and the Hessian of a matrix function be wrong at ties. And
@@ -52,7 +47,7 @@ def _operation(primitive: Primitive, *arrays: Array) -> tuple[Array, ...]:
 
 
 @_operation.defjvp
-def _outputs_and_tangents(primitive: Primitive, arrays: Sequence[Array], tangents: Sequence[Array]) -> Any:
+def _with_tangents(primitive: Primitive, arrays: Sequence[Array], tangents: Sequence[Array]) -> Any:
     outputs = _operation(primitive, *arrays)
     given = (t if _moves(a) else None for a, t in zip(arrays, tangents, strict=True))
     operands = (*arrays, *outputs, *_with_zeros(given, arrays))
@@ -64,34 +59,27 @@ def _outputs_and_tangents(primitive: Primitive, arrays: Sequence[Array], tangent
 
 @dataclass(frozen=True)
 class _Rule:
-    """The derivatives of a primitive on the operands of `_tangent_map`, under so many `jax.vmap`.
+    """A primitive of so many arrays, whose derivatives are under so many `jax.vmap`.
 
-    Operands are its arrays, so many, its outputs, and a tangent for each array.
+    Operands of `_tangent_map` are the arrays, the outputs, and a tangent for each array.
     """
 
     primitive: Primitive
     arrays: int
     vmaps: int = 0
 
-    def split(self, operands: Sequence[Any]) -> tuple[tuple[Any, ...], ...]:
-        arrays, rest = operands[: self.arrays], operands[self.arrays :]
-        return tuple(arrays), tuple(rest[: -self.arrays]), tuple(rest[-self.arrays :])
+    def split(self, operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+        return operands[: self.arrays], operands[self.arrays : -self.arrays], operands[-self.arrays :]
 
-    def jvp(self, *operands: Array) -> list[Array]:
-        return self._on_batches(self.primitive.jvp, 1)(*self.split(operands))
-
-    def vjp(self, arrays: Any, outputs: Any, given: tuple[Array | None, ...]) -> list[Array]:
-        return self._on_batches(self.primitive.vjp, 0)(arrays, outputs, given)
-
-    def _on_batches(self, derivative: Any, like: int) -> Any:
-        """The derivative as a function of arrays, outputs and what is given, with zeros for None."""
+    def evaluate(self, derivative: Any, like: int, *groups: Any) -> list[Array]:
+        """The derivative for arrays, outputs and what is given, with zeros like a group for None."""
 
         def function(*groups: Any) -> list[Array]:
-            return _with_zeros(derivative(JAX, *groups), groups[like])
+            return _with_zeros(derivative(JAX, *map(tuple, groups)), groups[like])
 
         for _ in range(self.vmaps):
             function = jax.vmap(function)
-        return function
+        return function(*groups)
 
 
 def _moves(array: Array) -> bool:
@@ -110,31 +98,30 @@ def _with_zeros(found: Iterable[Array | None], arrays: Sequence[Array]) -> list[
 def _transpose(cotangents: Sequence[Any], *operands: Any, rule: _Rule) -> list[Array | None]:
     arrays, outputs, tangents = rule.split(operands)
     # JAX pairs without conjugation: its cotangent is the conjugate of the one in dL = Re <g, dA>.
-    given = tuple(None if isinstance(g, ad.Zero) else jax.numpy.conj(g) for g in cotangents)
-    found = map(jax.numpy.conj, rule.vjp(arrays, outputs, given))
-    wanted = [g if ad.is_undefined_primal(x) else None for g, x in zip(found, tangents, strict=True)]
+    given = tuple(None if isinstance(g, ad.Zero) else g.conj() for g in cotangents)
+    found = rule.evaluate(rule.primitive.vjp, 0, arrays, outputs, given)
+    wanted = [g.conj() if ad.is_undefined_primal(x) else None for g, x in zip(found, tangents, strict=True)]
     return [None] * len(arrays + outputs) + wanted
 
 
 def _differentiate(operands: Sequence[Any], rates: Sequence[Any], rule: _Rule) -> tuple[Any, Any]:
-    fixed = len(operands) - rule.arrays
-    is_linear = all(isinstance(rate, ad.Zero) for rate in rates[:fixed])
-    rates = tuple(map(ad.instantiate_zeros, rates))
-    if not is_linear:
-        return jax.jvp(rule.jvp, tuple(operands), rates)
-    along = _tangent_map.bind(*operands[:fixed], *rates[fixed:], rule=rule)
+    fixed, full_rates = operands[: -rule.arrays], tuple(map(ad.instantiate_zeros, rates))
+    if any(not isinstance(rate, ad.Zero) for rate in rates[: len(fixed)]):
+        return jax.jvp(partial(_evaluate, rule=rule), tuple(operands), full_rates)
+    along = _tangent_map.bind(*fixed, *full_rates[len(fixed) :], rule=rule)
     return _tangent_map.bind(*operands, rule=rule), along
 
 
 def _batch(operands: Sequence[Any], axes: Sequence[int | None], rule: _Rule) -> tuple[Any, Any]:
-    length = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
-    ahead = [batching.bdim_at_front(x, axis, length) for x, axis in zip(operands, axes, strict=True)]
+    pairs = list(zip(operands, axes, strict=True))
+    length = next(x.shape[axis] for x, axis in pairs if axis is not None)
+    ahead = [batching.bdim_at_front(x, axis, length) for x, axis in pairs]
     found = _tangent_map.bind(*ahead, rule=replace(rule, vmaps=rule.vmaps + 1))
     return found, [0] * len(found)
 
 
 def _evaluate(*operands: Array, rule: _Rule) -> list[Array]:
-    return rule.jvp(*operands)
+    return rule.evaluate(rule.primitive.jvp, 1, *rule.split(operands))
 
 
 _tangent_map = Operation("specgrad_tangent_map")

@@ -55,6 +55,9 @@ def kept_part(result):
 
 # Smooth where A_TIE has its tie, and written for any of the modules of functions.
 FUNCTIONS = {
+    "covariance": lambda module, a: module.covariance(a),
+    "covariance_pool": lambda module, a: module.covariance_pool(a, eps=0.1)[..., :4],
+    "denoising_matrix": lambda module, a: module.denoising_matrix(a, truncation=MaxRank(2)),
     "eigh": lambda module, a: subspace(module.eigh(a), slice(0, 2)),
     "eigh, by rank": lambda module, a: kept_part(module.eigh(a, truncation=MaxRank(2))),
     "eigh, by energy": lambda module, a: kept_part(module.eigh(a, truncation=EnergyRatio(0.7))),
@@ -68,10 +71,13 @@ FUNCTIONS = {
     "matrix_function": lambda module, a: module.matrix_function(
         a, FromDerivative(lambda x: x**3, lambda x: 3 * x**2)
     ),
+    "pca_denoise": lambda module, a: module.pca_denoise(a, truncation=MaxRank(2)).denoised,
     "powm": lambda module, a: module.powm(a, 1.5),
     "spectral_projector": lambda module, a: module.spectral_projector(a, MaxRank(2)),
     "sqrtm": lambda module, a: module.sqrtm(a),
     "sqrtm, by rank": lambda module, a: module.sqrtm(a, truncation=MaxRank(2)),
+    "whitening_matrix": lambda module, a: module.whitening_matrix(a),
+    "zca_whiten": lambda module, a: module.zca_whiten(a, eps=0.1, truncation=None).whitened,
 }
 
 
