@@ -1,0 +1,107 @@
+"""Images: scikit-learn's digits, or files on the user's disk."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from experiments._harness import Data, Options
+
+__all__ = ["Images", "load"]
+
+_TEST_SHARE = 3  # every third digit is held out
+_SIDE = 32  # of images from a folder
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm"}
+
+
+class Images(NamedTuple):
+    """Images (N, C, H, W), float32 with values about 0, and labels (N,), for training and testing."""
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+    @property
+    def classes(self) -> int:
+        """How many labels there are."""
+        return int(self.train_labels.max()) + 1
+
+
+def load(options: Options) -> Images:
+    """The images that the options ask for; FileNotFoundError says what to put where."""
+    if options.data is Data.digits:
+        return _digits()
+    if options.root is None:
+        raise FileNotFoundError(f"--data {options.data} reads files: say in which folder with --root DIR.")
+    if options.data is Data.folder:
+        return _folder(options.root)
+    return _cifar(options.root, hundred=options.data is Data.cifar100)
+
+
+def _digits() -> Images:
+    digits = load_digits()
+    images = torch.from_numpy(digits.images).float().unsqueeze(1) / 16.0 - 0.3
+    labels = torch.from_numpy(digits.target)
+    held_out = torch.arange(len(labels)) % _TEST_SHARE == 0
+    return Images(images[~held_out], labels[~held_out], images[held_out], labels[held_out])
+
+
+def _cifar(root: Path, hundred: bool) -> Images:
+    """The binary versions: one or two label bytes, then 3072 bytes of red, green and blue."""
+    train = ["train.bin"] if hundred else [f"data_batch_{k}.bin" for k in range(1, 6)]
+    test = ["test.bin"] if hundred else ["test_batch.bin"]
+    missing = [name for name in (*train, *test) if not (root / name).is_file()]
+    if missing:
+        archive = "cifar-100-binary.tar.gz" if hundred else "cifar-10-binary.tar.gz"
+        raise FileNotFoundError(
+            f"{root} has no {', '.join(missing)}: unpack {archive} of "
+            f"https://www.cs.toronto.edu/~kriz/cifar.html there, so that it holds {', '.join((*train, *test))}."
+        )
+    return Images(*_records(root, train, hundred), *_records(root, test, hundred))
+
+
+def _records(root: Path, names: list[str], hundred: bool) -> tuple[Tensor, Tensor]:
+    labels = 2 if hundred else 1  # the coarse one comes first
+    content = np.concatenate([np.fromfile(root / name, dtype=np.uint8) for name in names])
+    size = labels + 3 * 32 * 32
+    if content.size == 0 or content.size % size:
+        raise ValueError(
+            f"{', '.join(names)} in {root} hold {content.size} bytes, and records of {size} bytes are "
+            "needed: the binary version of the data set, not the Python or MATLAB one."
+        )
+    records = content.reshape(-1, size)
+    pixels = torch.from_numpy(records[:, labels:].reshape(-1, 3, 32, 32).copy())
+    return pixels.float() / 127.5 - 1.0, torch.from_numpy(records[:, labels - 1].astype(np.int64))
+
+
+def _folder(root: Path) -> Images:
+    """A folder ``train`` and a folder ``test`` (or ``val``), each with one folder of images per class."""
+    test = next((name for name in ("test", "val") if (root / name).is_dir()), "test")
+    classes = sorted(path.name for path in (root / "train").glob("*") if path.is_dir())
+    if not classes or not (root / test).is_dir():
+        raise FileNotFoundError(
+            f"{root} needs a folder train and a folder test (or val), each with one folder of images per class, "
+            f"such as {root / 'train' / 'sparrow' / '001.jpg'}."
+        )
+    return Images(*_class_folders(root / "train", classes), *_class_folders(root / test, classes))
+
+
+def _class_folders(folder: Path, classes: list[str]) -> tuple[Tensor, Tensor]:
+    images, labels = [], []
+    for label, name in enumerate(classes):
+        for path in sorted((folder / name).glob("*")):
+            if path.suffix.lower() in _SUFFIXES:
+                with Image.open(path) as image:
+                    pixels = np.asarray(image.convert("RGB").resize((_SIDE, _SIDE)), dtype=np.float32)
+                images.append(torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1.0)
+                labels.append(label)
+    if not images:
+        raise FileNotFoundError(
+            f"{folder} has no images ({', '.join(sorted(_SUFFIXES))}) in its class folders."
+        )
+    return torch.stack(images), torch.tensor(labels)
