@@ -14,7 +14,7 @@ from rich.console import Console
 import experiments
 from experiments._harness import Data, Options, execute
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def names() -> list[str]:

@@ -48,8 +48,8 @@ def cells(options: Options) -> Iterator[Cell]:
 def largest(name: str, dtype: str, count: int) -> list[Row]:
     """The largest magnitude over pairs below a leading 1, and the pair that has it.
 
-    Pairs are ``(a, a (1 - t))``: `a` from eps, below which the published layers drop eigenvalues, to 1, and relative
-    gaps `t` from 1 down to eps; ties are left out, where some rules are infinite and others 0.
+    Pairs are ``(a, a (1 - t))``, `a` from eps, below which the published layers drop eigenvalues, to 1, with
+    relative gaps `t` from 1 down to eps. Ties are left out: some rules are infinite there and others 0.
     """
     rule = RULES[name][0]
     precision = float(np.finfo(dtype).eps)
@@ -57,9 +57,9 @@ def largest(name: str, dtype: str, count: int) -> list[Row]:
     for a in (precision, 1e-3, 1.0):
         gaps = np.geomspace(precision, 1, count)
         leading = np.full(count, a, dtype=dtype)
-        values = np.stack(
-            [(leading * (1 - gaps)).astype(dtype), leading, np.ones(count, dtype=dtype)], axis=-1
-        )
+        columns = [(leading * (1 - gaps)).astype(dtype), leading, np.ones(count, dtype=dtype)]
+        # A third value sets the scale, where the pair itself does not.
+        values = np.stack(columns if a < 1 else columns[:2], axis=-1)
         values = values[values[:, 0] < values[:, 1]]
         coefficients = np.abs(rule.matrix(values)[:, 0, 1])
         index = int(np.argmax(coefficients))
@@ -86,7 +86,7 @@ def summations() -> list[Row]:
     eps = mpmath.mpf(2) ** -52
     return [
         {
-            "rule": f"sum {order}",
+            "rule": order,
             "dtype": "20 digits",
             "numerator": float(top),
             "denominator": float(bottom),
@@ -119,7 +119,7 @@ def tables(rows: list[Row]) -> list[Table]:
         Table("Largest pair coefficient, ties left out (Song et al. 2021, table of bounds)", head, rules),
         Table(
             "The published 6.00e36: P(1)/Q(1)/eps by the order in which Q(1) is summed",
-            ("Q(1)", "P(1)", "Q(1)", "P(1)/Q(1)/eps"),
+            ("order", "P(1)", "Q(1)", "P(1)/Q(1)/eps"),
             sums,
         ),
     ]
