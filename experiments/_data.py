@@ -60,7 +60,8 @@ def _cifar(root: Path, hundred: bool) -> Images:
         archive = "cifar-100-binary.tar.gz" if hundred else "cifar-10-binary.tar.gz"
         raise FileNotFoundError(
             f"{root} has no {', '.join(missing)}: unpack {archive} of "
-            f"https://www.cs.toronto.edu/~kriz/cifar.html there, so that it holds {', '.join((*train, *test))}."
+            "https://www.cs.toronto.edu/~kriz/cifar.html there, so that it holds "
+            f"{', '.join((*train, *test))}."
         )
     return Images(*_records(root, train, hundred), *_records(root, test, hundred))
 
@@ -85,8 +86,8 @@ def _folder(root: Path) -> Images:
     classes = sorted(path.name for path in (root / "train").glob("*") if path.is_dir())
     if not classes or not (root / test).is_dir():
         raise FileNotFoundError(
-            f"{root} needs a folder train and a folder test (or val), each with one folder of images per class, "
-            f"such as {root / 'train' / 'sparrow' / '001.jpg'}."
+            f"{root} needs a folder train and a folder test (or val), each with one folder of images per "
+            f"class, such as {root / 'train' / 'sparrow' / '001.jpg'}."
         )
     return Images(*_class_folders(root / "train", classes), *_class_folders(root / test, classes))
 

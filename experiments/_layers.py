@@ -17,10 +17,10 @@ STEPS = 19
 
 
 class ComposedWhitening(nn.Module):
-    """Whitening as one would write it with torch.linalg.eigh: the papers' analytic SVD, left to fail as it fails.
+    """Whitening as one would write it with torch.linalg.eigh: the analytic SVD, left to fail as it fails.
 
-    The leading eigenvalues of ``C + eps I`` that hold all but 1e-4 of the energy are kept, as in Algorithm 1 of
-    Wang et al.; the gradient is PyTorch's own.
+    The leading eigenvalues of ``C + eps I`` that hold all but 1e-4 of the energy are kept, as in Algorithm 1
+    of Wang et al.; the gradient is PyTorch's own.
     """
 
     def __init__(self, num_features: int, groups: int) -> None:

@@ -1,4 +1,4 @@
-"""PCA denoising: how much to keep, and how many steps its gradient needs (paper 1, Tables 4, 5, Figures 3, 4)."""
+"""PCA denoising: how much to keep, and how many steps its gradient needs (paper 1, Table 4 and Figure 3)."""
 
 from functools import partial
 
