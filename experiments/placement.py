@@ -1,0 +1,91 @@
+"""Where whitening and denoising stand: in one layer, or in each layer of a block; and by which gradient.
+
+What note 002 of the first paper's authors compares on CIFAR (its Tables 2 and 3), here on digits.
+"""
+
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from torch import nn
+
+from experiments._data import load
+from experiments._figures import COLORS
+from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._layers import STEPS, denoising
+from experiments._networks import Layer, small_network
+from experiments._training import train
+from specgrad import EnergyRatio, ExactGap, ThroughEigenvectors
+from specgrad_torch.nn import PCADenoising, ZCAWhitening
+
+__all__ = ["EXPERIMENT"]
+
+_ENERGY = EnergyRatio(0.99)
+_LAYERS: dict[str, Layer] = {
+    "BatchNorm": nn.BatchNorm2d,
+    "ZCA, d = 16": lambda channels: ZCAWhitening(channels, groups=channels // 16),
+    "PCA, exact": denoising(_ENERGY),
+    "PCA, SVD": partial(PCADenoising, truncation=_ENERGY, gradient=ThroughEigenvectors(ExactGap())),
+    "PCA, SVD-PI": denoising(_ENERGY, STEPS),
+}
+_PLACES = ("one layer", "block")
+
+
+def _run(options: Options, name: str, place: str, seed: int, epochs: int) -> list[Row]:
+    images = load(options)
+    second = _LAYERS[name] if place == "block" else nn.BatchNorm2d
+    build = partial(
+        small_network, images.classes, first=_LAYERS[name], second=second, channels=images.train.shape[1]
+    )
+    run = train(build, images, seed, epochs, device=options.device)
+    failed = int(run.failed_in_epoch is not None)
+    return [{"layer": name, "place": place, "seed": seed, "failed": failed, "error": run.final}]
+
+
+def _cells(options: Options) -> list[Cell]:
+    epochs = options.epochs or (1 if options.reduced else 6)
+    seeds = options.seeds or (1 if options.reduced else 3)
+    names = ("BatchNorm", "PCA, SVD-PI") if options.reduced else tuple(_LAYERS)
+    return [
+        Cell(f"{name} {place} seed={seed}", partial(_run, options, name, place, seed, epochs))
+        for name in names
+        for place in _PLACES
+        for seed in range(seeds)
+    ]
+
+
+def _errors(rows: list[Row], name: str, place: str) -> list[float]:
+    return [
+        row["error"] for row in rows if (row["layer"], row["place"]) == (name, place) and not row["failed"]
+    ]
+
+
+def _tables(rows: list[Row]) -> list[Table]:
+    lines = []
+    for name in dict.fromkeys(row["layer"] for row in rows):
+        count = sum(row["layer"] == name and row["place"] == _PLACES[0] for row in rows)
+        errors = [_errors(rows, name, place) for place in _PLACES]
+        shown = (
+            f"{np.mean(e):.2f}, {len(e)} of {count} finished" if e else f"0 of {count} finished"
+            for e in errors
+        )
+        lines.append((name, *shown))
+    return [Table("Test error (per cent)", ("layer", *_PLACES), lines)]
+
+
+def _figures(rows: list[Row]) -> dict[str, Figure]:
+    names = list(dict.fromkeys(row["layer"] for row in rows))
+    figure, axis = plt.subplots(figsize=(4.5, 2.8))
+    for k, place in enumerate(_PLACES):
+        means = [np.mean(_errors(rows, name, place) or [np.nan]) for name in names]
+        axis.plot(range(len(names)), means, "os"[k], color=COLORS[k], label=place)
+    axis.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
+    axis.set_ylabel("test error (per cent)")
+    axis.legend()
+    return {"": figure}
+
+
+EXPERIMENT = Experiment(
+    "whitening and denoising in one layer or in a block, by gradient", _cells, _tables, _figures
+)
