@@ -36,13 +36,13 @@ def error_rows(function: Any, a: Any, columns: Row) -> list[Row]:
 
 
 def error_tables(rows: list[Row], sweep: str, shown: Sequence[float], title: str) -> list[Table]:
-    """Medians over seeds at some places of the sweep, a table for each loss and precision."""
+    """The worst of all seeds at some places of the sweep, a table for each loss and precision."""
     tables = []
     for loss, dtype in dict.fromkeys((row["loss"], row["dtype"]) for row in rows):
         own = [row for row in rows if (row["loss"], row["dtype"]) == (loss, dtype)]
         places = [place for place in shown if any(row[sweep] == place for row in own)]
         lines = [
-            (rule, *(_median(own, rule, sweep, place) for place in places))
+            (rule, *(_worst(own, rule, sweep, place) for place in places))
             for rule in _STYLES
             if any(row["rule"] == rule for row in own)
         ]
@@ -52,7 +52,7 @@ def error_tables(rows: list[Row], sweep: str, shown: Sequence[float], title: str
 
 
 def sweep_figure(rows: list[Row], sweep: str, label: str, floor: Callable[[str], float]) -> Figure:
-    """Errors against the sweep, closing to the right; 0 stands at the end, at `floor` of a dtype."""
+    """The worst of all seeds against the sweep, 0 at the end, at `floor` of a dtype."""
     losses = list(dict.fromkeys(row["loss"] for row in rows))
     dtypes = list(dict.fromkeys(row["dtype"] for row in rows))
     size = (7.5, 1.2 + 2.4 * len(losses))
@@ -65,7 +65,7 @@ def sweep_figure(rows: list[Row], sweep: str, label: str, floor: Callable[[str],
             for rule, style in _STYLES.items():
                 if not any(row["rule"] == rule for row in own):
                     continue
-                errors = np.array([_median(own, rule, sweep, place) for place in places])
+                errors = np.array([_worst(own, rule, sweep, place) for place in places])
                 # Infinite and NaN gradients stand on the upper edge, exact ones on the lower.
                 errors = np.clip(np.nan_to_num(errors, posinf=1e4), eps / 30, 1e3)
                 where = [place or floor(dtype) for place in places]
@@ -84,5 +84,5 @@ def sweep_figure(rows: list[Row], sweep: str, label: str, floor: Callable[[str],
     return figure
 
 
-def _median(rows: list[Row], rule: str, sweep: str, place: float) -> float:
-    return float(np.median([row["error"] for row in rows if row["rule"] == rule and row[sweep] == place]))
+def _worst(rows: list[Row], rule: str, sweep: str, place: float) -> float:
+    return float(max([row["error"] for row in rows if row["rule"] == rule and row[sweep] == place]))

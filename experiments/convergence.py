@@ -102,8 +102,8 @@ def draw(rows: list[Row]) -> dict[str, Figure]:
     panels[0].set_ylim(1e-17, 20)
     panels[0].set_ylabel("relative error of the gradient")
     panels[1].axhline(1, color="0.4", linewidth=0.9, linestyle="--")
-    panels[1].annotate("bound", (1.1, 0.65), va="top", color="0.3")
-    panels[1].set_ylabel("norm of the gradient / (n K / smallest eigenvalue)")
+    panels[1].annotate("bound n K / smallest eigenvalue", (1.1, 0.65), va="top", color="0.3")
+    panels[1].set_ylabel("norm of gradient over its bound")
     for panel in panels:
         panel.set_xlabel("power iterations K")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
