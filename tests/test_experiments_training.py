@@ -1,0 +1,119 @@
+"""The training experiments at a small size: they run, and show what they are there to show."""
+
+import importlib
+import math
+
+import pytest
+from torch_cases import torch
+
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+
+from rich.console import Console
+
+from experiments._harness import Options, execute
+from experiments._layers import whitening
+from experiments._networks import alexnet, resnet, small_network
+from experiments._training import train
+from specgrad_torch.nn import ZCAWhitening
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def reduced(name, folder):
+    experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
+    rows = execute(name, experiment, Options(reduced=True), folder, Console(quiet=True))
+    assert (folder / f"{name}.csv").exists()
+    assert (folder / f"{name}.md").exists()
+    return rows
+
+
+def test_the_analytic_gradient_fails_on_large_groups_and_the_stable_ones_do_not(tmp_path):
+    rows = reduced("stability", tmp_path)
+    finished = {(row["method"], row["size"]): row["failed_in_epoch"] < 0 for row in rows}
+    assert not finished["SVD", 64]
+    assert finished["SVD", 4]
+    for method in ("SVD-PI", "exact", "BatchNorm"):
+        assert finished[method, 4]
+        assert finished[method, 64]
+
+
+def test_denoising_trains(tmp_path):
+    rows = reduced("denoising", tmp_path)
+    assert {row["sweep"] for row in rows} == {
+        "energy kept (per cent)",
+        "rank kept",
+        "steps K at 95 per cent",
+        "BatchNorm",
+    }
+    assert all(row["error"] < 50 for row in rows if row["sweep"] != "BatchNorm")
+
+
+def test_whitening_learns_faster_than_batch_normalisation_in_its_first_epoch(tmp_path):
+    errors = {row["size"]: row["error"] for row in reduced("cifar100", tmp_path)}
+    assert errors[64] < errors[0]
+
+
+def test_one_layer_and_a_block_both_train(tmp_path):
+    assert not any(row["failed"] for row in reduced("placement", tmp_path))
+
+
+def test_a_minibatch_is_timed_against_batch_normalisation(tmp_path):
+    ratios = {row["layer"]: row["ratio"] for row in reduced("speed", tmp_path)}
+    assert ratios["BatchNorm2d"] == 1
+    assert len(ratios) == 3
+
+
+def test_pooling_trains_alone_and_under_the_hybrid_protocol(tmp_path):
+    rows = reduced("pooling", tmp_path)
+    assert {(row["method"], row["hybrid"]) for row in rows} >= {
+        ("exact", False),
+        ("exact", True),
+        ("SVD-PI", True),
+    }
+    for row in rows:
+        assert math.isfinite(row["error"])
+        assert row["condition"] >= 1
+        assert row["smoothness"] >= 0
+
+
+def test_a_failure_is_counted_and_not_patched():
+    class Broken(torch.nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+
+        def forward(self, x):
+            return x * float("nan")
+
+    images = importlib.import_module("experiments._data").load(Options())
+    run = train(lambda: small_network(10, first=Broken), images, 0, 2)
+    assert run.failed_in_epoch == 0
+    assert math.isnan(run.final)
+
+
+@pytest.mark.parametrize("build", [lambda layer: resnet(18, 7, layer), lambda layer: resnet(50, 7, layer)])
+def test_residual_networks_take_the_layer_behind_their_first_convolution(build):
+    network = build(ZCAWhitening)
+    assert isinstance(network[1], ZCAWhitening)
+    scores = network(torch.randn(2, 3, 32, 32))
+    assert scores.shape == (2, 7)
+    scores.sum().backward()
+
+
+def test_alexnet_and_the_depths_there_are():
+    assert alexnet(5, ZCAWhitening)(torch.randn(2, 3, 32, 32)).shape == (2, 5)
+    with pytest.raises(ValueError, match="depth 18, 50, 101, not 34"):
+        resnet(34, 10)
+
+
+def test_the_composed_layer_is_the_layer_where_nothing_is_close():
+    torch.manual_seed(0)
+    x = torch.randn(64, 8, 4, 4) * torch.linspace(1, 4, 8)[:, None, None]
+    composed, layer = whitening(4)["SVD"](8), whitening(4)["exact"](8)
+    torch.testing.assert_close(composed(x), layer(x), atol=1e-3, rtol=1e-3)
