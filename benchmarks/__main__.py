@@ -9,6 +9,7 @@ from benchmarks._harness import report
 from benchmarks.eigh import eigh_rows, memory_rows
 from benchmarks.layers import layer_rows
 from benchmarks.matrix_functions import matrix_function_rows
+from benchmarks.resnet import resnet_rows
 
 
 def main(seconds: Annotated[float, typer.Option(help="Time for each comparison.")] = 4.0) -> None:
@@ -17,6 +18,7 @@ def main(seconds: Annotated[float, typer.Option(help="Time for each comparison."
     report("Eigendecomposition, forward and backward", eigh_rows(seconds) + memory_rows())
     report("Matrix functions, forward and backward", matrix_function_rows(seconds))
     report("Layers, forward and backward", layer_rows(seconds))
+    report("Training step, five of each at least", resnet_rows(seconds))
 
 
 if __name__ == "__main__":
