@@ -187,7 +187,8 @@ def _parsed(text: str) -> Any:
 
 def _record(path: Path, results: Path, options: Options) -> dict[str, Any]:
     """When, where and with which options results were begun; raise if it was with others."""
-    decisive = {"data": options.data.value, "epochs": options.epochs, "reduced": options.reduced}
+    data = options.data.value if options.root is None else f"{options.data.value} in {options.root}"
+    decisive = {"data": data, "epochs": options.epochs, "reduced": options.reduced}
     if results.exists() and path.exists():
         record: dict[str, Any] = json.loads(path.read_text())
         if record["options"] != decisive:

@@ -44,7 +44,8 @@ class ComposedWhitening(nn.Module):
         return y * self.weight[:, None, None] + self.bias[:, None, None]
 
     def _matrix(self, centred: Tensor) -> Tensor:
-        covariance = centred @ centred.mT / centred.shape[-1] + _EPS * torch.eye(centred.shape[1])
+        identity = torch.eye(centred.shape[1], device=centred.device)
+        covariance = centred @ centred.mT / centred.shape[-1] + _EPS * identity
         values, vectors = torch.linalg.eigh(covariance)
         smaller = values.cumsum(-1) - values
         kept = values.sum(-1, keepdim=True) - smaller - values < (1 - _EPS) * values.sum(-1, keepdim=True)

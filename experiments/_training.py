@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from experiments._data import Images
+from specgrad import ConvergenceError
 
 __all__ = ["Run", "train"]
 
@@ -54,17 +55,18 @@ def train(
     steps = sorted({max(1, round(share * epochs)) for share in milestones})
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, steps)
     images = Images(*(tensor.to(device) for tensor in images))
+    size = min(_BATCH, len(images.train))
     run = Run()
     for epoch in range(epochs):
         network.train()
-        for batch in torch.randperm(len(images.train), device=device).split(_BATCH):
-            if len(batch) < _BATCH:
+        for batch in torch.randperm(len(images.train), device=device).split(size):
+            if len(batch) < size:
                 continue
             optimizer.zero_grad()
             try:
                 loss = functional.cross_entropy(network(images.train[batch]), images.train_labels[batch])
                 loss.backward()
-            except torch.linalg.LinAlgError:  # a decomposition that fails is a failure of the method
+            except (torch.linalg.LinAlgError, ConvergenceError):  # a failure of the method
                 run.failed_in_epoch = epoch
                 return run
             if not _finite(loss, network):
