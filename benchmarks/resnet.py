@@ -1,4 +1,4 @@
-"""One training step of ResNet-18 on images of CIFAR's shape, against batch normalisation in the same place."""
+"""One training step of ResNet-18 on images of CIFAR's shape, against batch normalisation there."""
 
 from collections.abc import Callable
 
