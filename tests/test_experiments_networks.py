@@ -120,12 +120,8 @@ def test_the_stem_keeps_the_resolution_and_three_stages_halve_it():
     assert sides == [32] * 3 + [32] * 2 + [16] * 2 + [8] * 2 + [4] * 2
 
 
-@pytest.mark.parametrize("build", [resnet, alexnet], ids=["resnet", "alexnet"])
 def test_channels_behind_the_first_convolution_have_rank_nine():
     """What makes the place behind the first convolution the hard one."""
     torch.manual_seed(0)
     features = small_network(10)[0].double()(torch.randn(40, 1, 8, 8, dtype=torch.float64))
     assert int(torch.linalg.matrix_rank(torch.cov(features.movedim(1, 0).flatten(1)), rtol=1e-9)) == 9
-
-
-@pytest.mark.parametrize("size", [4, 16])
