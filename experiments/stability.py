@@ -116,7 +116,7 @@ def _figures(rows: list[Row]) -> dict[str, Figure]:
                         fontsize=7,
                         color=COLORS[k],
                     )
-        axis.set(xscale="log", yscale="log", xlabel="group size d", title=f"behind the {place} convolution")
+        axis.set(xscale="log", ylim=(0, None), xlabel="group size d", title=f"behind the {place} convolution")
         axis.set_xticks(sizes, [str(d) for d in sizes])
         axis.minorticks_off()
     axes[0, 0].set_ylabel("test error (per cent)")
