@@ -116,10 +116,11 @@ def _figures(rows: list[Row]) -> dict[str, Figure]:
                         fontsize=7,
                         color=COLORS[k],
                     )
-        axis.set(xscale="log", ylim=(0, None), xlabel="group size d", title=f"behind the {place} convolution")
+        axis.set(xscale="log", xlabel="group size d", title=f"behind the {place} convolution")
         axis.set_xticks(sizes, [str(d) for d in sizes])
         axis.minorticks_off()
-    axes[0, 0].set_ylabel("test error (per cent)")
+    largest = max(row["error"] for row in rows if row["failed_in_epoch"] < 0)
+    axes[0, 0].set(ylabel="test error (per cent)", ylim=(0, 1.3 * largest))
     axes[0, 0].legend(fontsize=7)
     return {"": figure}
 
