@@ -66,7 +66,8 @@ FAILURES = {
 @pytest.mark.parametrize("breaks", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_a_failure_ends_the_run_in_its_epoch(epoch, breaks):
-    run = train(lambda: Broken(epoch * STEPS_IN_AN_EPOCH, breaks), images(), 0, 4)
+    last_step = (epoch + 1) * STEPS_IN_AN_EPOCH - 1
+    run = train(lambda: Broken(last_step, breaks), images(), 0, 4)
     assert run.failed_in_epoch == epoch
     assert math.isnan(run.final)
     assert len(run.errors) == len(run.top5) == epoch
