@@ -31,10 +31,12 @@ def main(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(names())}, or all.")],
     data: Annotated[Data, typer.Option(help="Images to train on.")] = Data.digits,
     root: Annotated[Path | None, typer.Option(help="Folder that holds them; digits need none.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the number each experiment has.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many; they are 0, 1, 2, ...")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the number each experiment has.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many; they are 0, 1, 2, ...")] = None,
     device: Annotated[str, typer.Option(help="Where PyTorch trains.")] = "cpu",
-    workers: Annotated[int, typer.Option(help="Processes that compute cells at the same time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that compute cells at the same time.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for tables and figures.")] = Path("experiments/results"),
     reduced: Annotated[
         bool, typer.Option("--reduced", help="Sizes that take seconds, to check the code.")

@@ -27,6 +27,7 @@ from specgrad import (
     NewtonSchulz,
     NewtonSchulzGradient,
     PadeGap,
+    PowerIteration,
     PowerIterationGap,
     TaylorGap,
     ThroughEigenvectors,
@@ -50,12 +51,16 @@ _RULES: dict[str, GradientRule | None] = {
     "SVD-Newton": NewtonSchulzGradient(5),
     "exact": None,
 }
-_METHODS = ("Newton-Schulz (iSQRT-COV)", *_RULES)
+# Methods that differentiate their own steps.
+_SOLVERS = {"Newton-Schulz (iSQRT-COV)": _ITERATION, "PI": PowerIteration(19)}
+_METHODS = (*_SOLVERS, *_RULES)
 
 
 def _pooling(method: str, hybrid: bool) -> CovariancePooling:
-    if hybrid or method not in _RULES:
+    if hybrid:
         return CovariancePooling(_WIDTH, truncation=None, solver=_ITERATION)
+    if method in _SOLVERS:
+        return CovariancePooling(_WIDTH, truncation=None, solver=_SOLVERS[method])
     return CovariancePooling(_WIDTH, truncation=None, gradient=_RULES[method])
 
 
@@ -88,7 +93,7 @@ def _run(options: Options, method: str, hybrid: bool, seed: int, epochs: int) ->
 
 def _diagnosis(network: nn.Module, images: Images) -> Row:
     """Median condition number of pooled covariances, and effective smoothness, on one batch."""
-    network.train()
+    network.eval()  # so that running statistics stay
     parts = list(network)
     cut = next(k for k, part in enumerate(parts) if isinstance(part, CovariancePooling))
     device = next(network.parameters()).device
