@@ -18,7 +18,7 @@ extensions = [
     "myst_nb",
     "mathml",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_static"]  # _static holds pieces that pages include
 
 html_theme = "furo"
 html_title = f"specgrad {release}"

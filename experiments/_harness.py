@@ -228,7 +228,7 @@ def _publish(
     with matplotlib.rc_context(STYLE):
         for ending, figure in experiment.figures(rows).items():
             path = out / (f"{name}-{ending}.png" if ending else f"{name}.png")
-            figure.savefig(path, dpi=150)
+            figure.savefig(path, dpi=120)
             plt.close(figure)
             console.print(f"figure: {path}")
 

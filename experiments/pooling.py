@@ -180,8 +180,10 @@ def _figures(rows: list[Row]) -> dict[str, Figure]:
                 line = "-" if k < len(COLORS) else "--"
                 axis.plot(epochs, means, line, marker="o", color=COLORS[k % len(COLORS)], label=method)
         axis.set(yscale="log", xlabel="epoch", title="hybrid protocol" if hybrid else "alone")
+        axis.set_yticks((5, 10, 20, 50), ("5", "10", "20", "50"), minor=False)
+        axis.minorticks_off()
     axes[0].set_ylabel("test error (per cent)")
-    axes[0].legend(fontsize=6)
+    axes[1].legend(*axes[0].get_legend_handles_labels(), fontsize=6, loc="upper right")
     return {"": figure}
 
 

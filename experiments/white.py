@@ -15,7 +15,7 @@ _SIZE = 8
 
 
 def cells(options: Options) -> Iterator[Cell]:
-    exponents = (0.5, 3, 6, 9) if options.reduced else (0.5, *range(1, 16))
+    exponents = (0.5, 6) if options.reduced else (0.5, *range(1, 16))
     for dtype in ("float32", "float64"):
         distances = [10.0**-e for e in exponents if 10.0**-e > np.finfo(dtype).eps / 10]
         for distance in (*distances, 0.0):
