@@ -1,7 +1,7 @@
 """Every primitive as an operation of JAX's autodiff.
 
-The forward pass is a `jax.custom_jvp`, and its tangent is one operation, linear in the incoming tangents: that
-evaluates the primitive's jvp, and reverse mode, which transposes it, gets the primitive's vjp.
+The forward pass is a `jax.custom_jvp`, and its tangent is one operation, linear in the incoming tangents:
+that evaluates the primitive's jvp, and reverse mode, which transposes it, gets the primitive's vjp.
 
 A `custom_jvp` alone would not do. Reverse mode inlines a ``custom_jvp`` that is applied to a tangent, so the
 rule of a primitive inside a rule would be lost, and the Hessian of a matrix function be wrong at ties. And

@@ -26,6 +26,8 @@ class Backend:
     `functions` is the module whose `eigh` works under the library's own autodiff, or None.
     `on_request` says why its tests run only if ``SPECGRAD_REQUIRE`` names it, or is None.
     `xfails` maps the name of a test to the reason why it must fail.
+    `trace` compiles a function of a static value and arrays; the mathematics of the library then runs in
+    compiled functions.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Backend:
     functions: str | None = None
     on_request: str | None = None
     xfails: Mapping[str, str] = field(default_factory=dict)
+    trace: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
 
     @property
     def xp(self) -> ModuleType:
@@ -100,6 +103,10 @@ def _jax() -> ModuleType:
     return jax.numpy
 
 
+def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    return _library("jax").jit(function, static_argnums=0)
+
+
 _UNREAD = dict.fromkeys(
     (
         "test_not_finite_names_the_batch_index",
@@ -110,6 +117,9 @@ _UNREAD = dict.fromkeys(
         "test_raise",
         "test_warning_comes_once_per_place",
         "test_warning_says_how_large_and_what_to_do",
+        "test_newton_schulz_says_when_it_has_not_converged",
+        "test_not_finite_data_name_the_batch_index",
+        "test_a_singular_covariance_without_truncation_is_named",
     ),
     "values that are lazy or on a device are not looked at",
 )
@@ -125,6 +135,13 @@ BACKENDS: dict[str, Backend] = {
             _jax,
             on_request="it compiles every operation anew for every shape: minutes",
             xfails=_UNREAD,
+        ),
+        Backend(
+            "jax-jit",
+            _jax,
+            on_request="it compiles every derivative anew for every shape: minutes",
+            xfails=_UNREAD,
+            trace=_jit,
         ),
         Backend("cupy", _cupy, to_host=lambda x: x.get(), xfails=_UNREAD),
         Backend(

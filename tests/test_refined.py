@@ -20,6 +20,8 @@ from specgrad.testing import (
     random_unitary,
 )
 
+pytestmark = pytest.mark.eager
+
 mpmath = pytest.importorskip("mpmath")
 
 DIGITS = 60

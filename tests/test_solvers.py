@@ -21,6 +21,8 @@ from specgrad.derivatives import power_iteration
 from specgrad.solvers import Guarded, HermitianPart
 from specgrad.testing import SPECTRA, LinearLoss, check_gradient, check_solver, random_hermitian
 
+pytestmark = pytest.mark.eager
+
 SEMIDEFINITE = tuple(spectrum for spectrum in SPECTRA if spectrum.is_semidefinite(16))
 
 

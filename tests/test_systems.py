@@ -53,7 +53,9 @@ def covariance(dtype, values=(1.0, 0.7, 0.45, 0.25, 0.1)):
     return (a + a.conj().T) / 2
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.eager) if name == "PI" else name for name in SYSTEMS]
+)
 def test_system_has_its_forward_and_its_gradient(backend, double, name):
     solver, gradient, error = SYSTEMS[name]
     a, cotangent = covariance(double), random_hermitian(5, double, np.random.default_rng(1))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from array_api_compat import array_namespace
 
 from specgrad import (
     EigenvalueFloor,
@@ -26,8 +27,7 @@ class Marks:
     marks: tuple[bool, ...]
 
     def keep(self, a, values, vectors):
-        marks = np.array(self.marks) & np.ones(values.shape, dtype=bool)
-        return type(values)(marks) if not isinstance(values, np.ndarray) else marks
+        return array_namespace(values).asarray(np.array(self.marks) & np.ones(values.shape, dtype=bool))
 
 
 ALGORITHM_1 = EnergyRatio(1 - 1e-4, include_crossing=False) & EigenvalueFloor(1e-4) & RayleighMismatch(0.1)

@@ -132,10 +132,11 @@ class BroadenedGap:
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         scale = magnitude_scale(values)
-        # Halves keep the largest differences finite, and a product by 1/2 is exact: scaled before they are
-        # subtracted, equal values could differ where a compiler fuses the two.
-        gaps = differences(0.5 * values) / as_row(0.5 * scale)
-        pairs = gaps / (gaps * gaps + self._relative_width(values) ** 2) / as_row(scale)
+        # Compilers contract a - b of scaled values, which then need not be 0 at ties, and make one division
+        # of two, whose divisor underflows. A half is exact, and keeps the largest differences finite.
+        unit = as_row(1.0 / scale)
+        gaps = differences(0.5 * values) * (2.0 * unit)
+        pairs = gaps / (gaps * gaps + self._relative_width(values) ** 2) * unit
         return no_ties(pairs, differences(values), tie_width)
 
     def bound(self, values: Array) -> Array:
