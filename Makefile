@@ -12,10 +12,8 @@ export OMP_NUM_THREADS ?= 1
 demo: .venv/demo.stamp
 	$(BIN)/specgrad demo
 
-# JAX compiles every operation for every shape anew. That is nearly all of its tests' time, so it keeps what it has
-# compiled, for both processes and the next run, and leaves out what makes compiled code fast.
-test: export JAX_COMPILATION_CACHE_DIR ?= .venv/compiled
-test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+# JAX compiles every operation for every shape anew. That is nearly all of its tests' time, so it leaves out what
+# makes compiled code fast.
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 test: export XLA_FLAGS ?= --xla_cpu_use_fusion_emitters=false
 test: .venv/dev.stamp

@@ -1,7 +1,12 @@
 """The table of backends: what is absent skips with a reason, or fails where it is required."""
 
+import numpy as np
 import pytest
 from backends import BACKENDS, Backend, UnavailableError, obtain, required
+from tracing import compile_methods
+
+from specgrad import MaskedGap, eigh, vjp
+from specgrad.primitives import Eigh
 
 
 def absent():
@@ -48,4 +53,16 @@ def test_a_slow_backend_runs_on_request(monkeypatch, table):
 
 def test_every_row_is_named_by_its_key():
     assert all(name == backend.name for name, backend in BACKENDS.items())
-    assert {"numpy", "array_api_strict", "torch", "jax", "cupy", "torch-cuda"} <= BACKENDS.keys()
+    assert {"numpy", "array_api_strict", "torch", "jax", "jax-jit", "cupy", "torch-cuda"} <= BACKENDS.keys()
+
+
+def test_a_row_that_traces_compiles_the_derivatives(monkeypatch):
+    compiled = []
+
+    def trace(function):
+        return lambda value, *arguments: compiled.append(type(value)) or function(value, *arguments)
+
+    compile_methods(trace, monkeypatch)
+    _, pullback = vjp(eigh, np.diag([1.0, 2.0]))
+    pullback((np.ones(2), np.eye(2)))
+    assert compiled == [Eigh, Eigh, MaskedGap]

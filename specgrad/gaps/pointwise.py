@@ -132,8 +132,8 @@ class BroadenedGap:
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         scale = magnitude_scale(values)
-        # Compilers contract a - b of scaled values, which then need not be 0 at ties, and make one division
-        # of two, whose divisor underflows. A half is exact, and keeps the largest differences finite.
+        # A compiler may contract a difference of scaled values, which then is not 0 at ties, and make one
+        # division of two, whose divisor underflows. A half is exact, and keeps large differences finite.
         unit = as_row(1.0 / scale)
         gaps = differences(0.5 * values) * (2.0 * unit)
         pairs = gaps / (gaps * gaps + self._relative_width(values) ** 2) * unit
