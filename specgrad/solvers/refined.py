@@ -12,6 +12,8 @@ from specgrad._array import (
     hermitian_part,
     identity,
     namespace,
+    off_diagonal,
+    real_part,
     reciprocal,
     take_columns,
 )
@@ -37,11 +39,11 @@ class Refined:
     do, then so do its eigenvalues, and refinement has little to tell. Of two eigenvalues that are large and
     close both are rounded, so their gap, and the gradient of their eigenvectors, gains less than these do.
 
-    Eigenvalues closer than ``|C| u^(-1/3)``, with ``C = V^H A V - diag(l)``, count as a
-    cluster. Between clusters eigenvectors are corrected by ``C_ij/(l_j - l_i)``, which is then below
-    ``u^(1/3)``; inside one they are decomposed anew by `solver`, on the cluster's own scale. So a
-    repeated eigenvalue divides nothing, and a step costs another call of `solver`. Where a step
-    overflows, the matrix keeps the answer that it had.
+    With ``C = V^H A V - diag(l)``, whose diagonal corrects the eigenvalues, those closer than
+    ``|offdiag(C)| u^(-1/3)`` count as a cluster. Between clusters eigenvectors are corrected by
+    ``C_ij/(l_j - l_i)``, which is then below ``u^(1/3)``; inside one they are decomposed anew by `solver`, on
+    the cluster's own scale. So a repeated eigenvalue divides nothing, and a step costs another call of
+    `solver`. Where a step overflows, the matrix keeps the answer that it had.
 
     Residuals are computed as if in twice the precision: those of float32 in float64, by two products in a
     step; those of float64, for which there is no wider dtype, by about 30 products of slices without
@@ -104,29 +106,36 @@ def _step(solver: Solver, a: Array, values: Array, vectors: Array) -> tuple[Arra
     # With R = I - V^H V, the basis V (I + R/2) is orthonormal and the matrix diag(l) + C in it, both up to
     # terms of second order. As C comes from a residual, its error is small against itself.
     coupling = hermitian_part(adjoint(vectors) @ residual(a, vectors, values))
+    # Close eigenvalues differ by less than their rounding errors, so l and the diagonal of C stay apart.
+    shifts = real_part(xp.linalg.diagonal(coupling))
+    gaps = differences(values) + differences(shifts)
+    coupling = xp.where(off_diagonal(values), coupling, 0)
     reach = xp.max(xp.sum(xp.abs(coupling), axis=-1), axis=-1, keepdims=True) * eps(a) ** (-1 / 3)
-    cluster = _clusters(values, reach)
+    cluster = _clusters(xp.linalg.diagonal(gaps, offset=1), reach)
     inside = as_row(cluster) == as_column(cluster)
 
     # exp(Y) with this Y, anti-Hermitian, removes C between clusters and leaves herm(C Y) inside.
-    rotation = coupling * reciprocal(differences(values), ~inside)
+    rotation = coupling * reciprocal(gaps, ~inside)
     between = xp.where(inside, 0, coupling)
     block = xp.where(inside, coupling + hermitian_part(between @ rotation), 0)
     origin = xp.min(xp.where(inside, as_row(values), xp.inf), axis=-1)
-    block = block + as_column(values - origin) * identity(vectors)
+    shifts = shifts + real_part(xp.linalg.diagonal(block))
+    block = xp.where(off_diagonal(values), block, 0)
+    height = (values - origin) + shifts
 
-    turn = _cluster_eigenvectors(solver, block, cluster, inside)
+    turn = _cluster_eigenvectors(solver, block + as_column(height) * identity(block), cluster, inside)
     # The fourth power of Y, below u^(4/3), is the first to be missed by orthonormality.
     correction = 0.5 * gram_defect(vectors) + rotation + 0.5 * (rotation @ rotation)
-    values = origin + column_products(turn, block @ turn)
+    # Rayleigh quotients from where l and C put them, so that the turns round off nothing but the turned part.
+    values = values + (shifts + column_products(turn, block @ turn - differences(height) * turn))
     vectors = (vectors + vectors @ correction) @ turn
     return take_columns(xp.argsort(values, axis=-1), values, vectors)
 
 
-def _clusters(values: Array, reach: Array) -> Array:
+def _clusters(steps: Array, reach: Array) -> Array:
     """The number of the cluster of each eigenvalue, as a float: one ends where a gap exceeds the reach."""
-    xp = namespace(values)
-    ends = xp.astype(values[..., 1:] - values[..., :-1] > reach, values.dtype)
+    xp = namespace(steps)
+    ends = xp.astype(steps > reach, steps.dtype)
     return xp.cumulative_sum(xp.concat([xp.zeros_like(ends[..., :1]), ends], axis=-1), axis=-1)
 
 
