@@ -12,12 +12,12 @@ export OMP_NUM_THREADS ?= 1
 demo: .venv/demo.stamp
 	$(BIN)/specgrad demo
 
-# JAX compiles every operation for every shape anew. That is nearly all of its tests' time, so it leaves out what
-# makes compiled code fast.
+# JAX compiles every operation for every shape anew, in each process. That is nearly all of its tests' time, so it
+# leaves out what makes compiled code fast, and the tests of a file, which share shapes, stay in one process.
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 test: export XLA_FLAGS ?= --xla_cpu_use_fusion_emitters=false
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
