@@ -4,7 +4,7 @@ Each is a frozen value with ``vjp`` and ``jvp``. Most are a choice of the matrix
 ``V (F * (V^H G V)) V^H``, which is its own transpose.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from specgrad._array import adjoint, as_column, as_row, column_products, hermitian_part, identity, namespace
@@ -73,7 +73,7 @@ class DaleckiiKrein(_Sandwich):
     Daleckii and Krein (1965); N. J. Higham, "Functions of Matrices" (SIAM, 2008), theorem 3.11.
     """
 
-    cut: GapRule = MaskedGap()
+    cut: GapRule = field(default_factory=lambda: MaskedGap())
 
     def pair_matrix(self, function: MatrixFunction, values: Array, kept: Array | None) -> Array:
         """``F``, symmetric, (..., n, n), for eigenvalues (..., n) of which the mask (..., n) is kept."""

@@ -25,7 +25,20 @@ from torch_cases import (
     torch,
 )
 
-from specgrad import DenseEigh, DenseSVD, EnergyRatio, ExactGap, Fallback, MaxRank, PowerIteration, RaiseGauge
+from specgrad import (
+    DaleckiiKrein,
+    DenseEigh,
+    DenseSVD,
+    EnergyRatio,
+    ExactGap,
+    Fallback,
+    MaskedGap,
+    MaxRank,
+    NewtonSchulz,
+    PowerIteration,
+    RaiseGauge,
+    Refined,
+)
 
 func = torch.func
 ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
@@ -67,6 +80,21 @@ def test_compiled_equals_eager_for_power_iteration():
     def function(a):
         return loss(a, solver=PowerIteration(steps=2))
 
+    a = matrices((9.0, 3.0, 1.0))
+    torch.testing.assert_close(gradient(compiled(function), a), gradient(function, a), **ROUNDING)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a: loss(a, gap=MaskedGap()),
+        lambda a: loss(a, solver=Refined()),
+        lambda a: torch.sum(specgrad_torch.expm(a, gradient=DaleckiiKrein()) ** 2),
+        lambda a: torch.sum(specgrad_torch.sqrtm(a, solver=NewtonSchulz(20)) ** 2),
+    ],
+    ids=["gap rule", "solver", "gradient", "iteration"],
+)
+def test_values_with_values_as_defaults_are_built_while_compiling(function):
     a = matrices((9.0, 3.0, 1.0))
     torch.testing.assert_close(gradient(compiled(function), a), gradient(function, a), **ROUNDING)
 

@@ -1,6 +1,6 @@
 """Gap rules that are a function of the gap alone: exact, masked, broadened, clipped, and top-N."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from specgrad._array import (
     as_column,
@@ -82,7 +82,8 @@ class MaskedGap:
     """
 
     tolerance: float | None = None
-    noise: RoundingFloor | None = RoundingFloor()
+    # Made by a function: torch.compile cannot take a value out of the signature of a class that it traces.
+    noise: RoundingFloor | None = field(default_factory=lambda: RoundingFloor())
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)

@@ -1,6 +1,6 @@
 """Square roots by matrix products alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from specgrad._array import namespace
 from specgrad._typing import Array
@@ -91,7 +91,7 @@ class NewtonSchulz:
     """
 
     steps: int = 5
-    residual: ResidualPolicy = WarnResidual()
+    residual: ResidualPolicy = field(default_factory=lambda: WarnResidual())
 
     def __post_init__(self) -> None:
         if self.steps < 1:

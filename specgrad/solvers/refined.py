@@ -1,6 +1,6 @@
 """Iterative refinement of another solver's eigendecomposition."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from specgrad._array import (
     adjoint,
@@ -79,7 +79,7 @@ class Refined:
     -5.000000000000e-09
     """
 
-    solver: Solver = DenseEigh()
+    solver: Solver = field(default_factory=lambda: DenseEigh())
     steps: int = 1
 
     def __post_init__(self) -> None:
