@@ -2,7 +2,7 @@
 
 from specgrad._array import is_array, is_complex, is_floating, namespace
 from specgrad._typing import Array, Arrays
-from specgrad.validation import to_computing_precision
+from specgrad.validation import first_index, to_computing_precision
 
 __all__ = [
     "in_one_precision",
@@ -83,20 +83,11 @@ def require_finite_covariance(covariance: Array, name: str) -> None:
     finite = xp.all(xp.isfinite(covariance), axis=(-2, -1))
     if bool(xp.all(finite)):
         return
-    failed = [index for index in _indices(finite.shape) if not bool(finite[index])]
     raise ValueError(
-        f"The covariance of {name} at batch index {failed[0]} is not finite: {name} has NaN or infinite "
-        "entries there, or numbers whose squares overflow. Repair it, or pass check_finite=False to get NaN "
-        "for it alone."
+        f"The covariance of {name} at batch index {first_index(~finite)} is not finite: {name} has NaN or "
+        "infinite entries there, or numbers whose squares overflow. Repair it, or pass check_finite=False to "
+        "get NaN for it alone."
     )
-
-
-def _indices(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """All indices of an array of this shape."""
-    indices: list[tuple[int, ...]] = [()]
-    for length in shape:
-        indices = [(*index, k) for index in indices for k in range(length)]
-    return indices
 
 
 def in_one_precision(x: Array, *parameters: Array | None) -> Arrays:

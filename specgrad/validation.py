@@ -5,6 +5,8 @@ from specgrad._typing import Array
 from specgrad.functions import Domain
 
 __all__ = [
+    "batch_index",
+    "first_index",
     "is_exactly_hermitian",
     "require_domain",
     "require_matrices",
@@ -60,7 +62,7 @@ def is_exactly_hermitian(a: Array, name: str, precision: float) -> bool:
     finite = xp.all(xp.isfinite(a), axis=(-2, -1))
     if not bool(xp.all(finite)):
         raise ValueError(
-            f"{name} has NaN or infinite entries in the matrix at batch index {_first_index(~finite)}. "
+            f"{name} has NaN or infinite entries in the matrix at batch index {first_index(~finite)}. "
             "Repair it, or pass check_finite=False to get NaN for that matrix alone."
         )
     asymmetry = xp.max(xp.abs(a - adjoint(a)), axis=(-2, -1))
@@ -68,7 +70,7 @@ def is_exactly_hermitian(a: Array, name: str, precision: float) -> bool:
     hermitian = asymmetry <= precision**0.5 * scale
     if bool(xp.all(hermitian)):
         return False
-    index = _first_index(~hermitian)
+    index = first_index(~hermitian)
     raise ValueError(
         f"{name} is not Hermitian: the matrix at batch index {index} differs from its conjugate "
         f"transpose by {float(asymmetry[index]):.1e}, with entries up to {float(scale[index]):.1e}. "
@@ -94,7 +96,7 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
         )
     if not bool(xp.any(outside)):
         return
-    index = _first_index(xp.any(outside, axis=-1))
+    index = first_index(xp.any(outside, axis=-1))
     smallest = float(xp.min(xp.where(outside, values, xp.inf), axis=-1)[index]) - domain.start
     largest = float(magnitude[(*index, 0)])
     needed_shift = 2 * float(rounding[(*index, 0)]) - min(smallest, 0.0)
@@ -109,12 +111,16 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
     )
 
 
-def _first_index(failed: Array) -> tuple[int, ...]:
+def first_index(failed: Array) -> tuple[int, ...]:
     """The index of the first True."""
     xp = namespace(failed)
-    position = int(xp.argmax(xp.astype(xp.reshape(failed, (-1,)), xp.int8)))
+    return batch_index(int(xp.argmax(xp.astype(xp.reshape(failed, (-1,)), xp.int8))), failed.shape)
+
+
+def batch_index(position: int, batch: tuple[int, ...]) -> tuple[int, ...]:
+    """The index in a batch of the matrix at a position of the flattened batch."""
     index: list[int] = []
-    for length in reversed(failed.shape):
+    for length in reversed(batch):
         position, remainder = divmod(position, length)
         index.insert(0, remainder)
     return tuple(index)

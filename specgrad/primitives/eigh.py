@@ -9,6 +9,7 @@ from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.gaps import GapRule
 from specgrad.gauge import GaugePolicy, may_have_ties
+from specgrad.primitives._cotangents import add
 from specgrad.solvers import DifferentiatedSolver, Solver, decompose
 from specgrad.truncation import MaxRank, Truncation, leading_run
 
@@ -53,7 +54,7 @@ class Eigh:
         g_values, g_vectors = cotangents[-2:]
         if self.truncation is not None:
             g_kept_values, g_kept_vectors = self._extend(outputs[2], values, *cotangents[:2])
-            g_values, g_vectors = _sum(g_values, g_kept_values), _sum(g_vectors, g_kept_vectors)
+            g_values, g_vectors = add(g_values, g_kept_values), add(g_vectors, g_kept_vectors)
         if g_values is None and g_vectors is None:
             return (None,)
         if 0 in arrays[0].shape:
@@ -131,10 +132,3 @@ def _widen(columns: Array, size: int) -> Array:
     xp = namespace(columns)
     position = xp.arange(size, device=device(columns))
     return xp.take(columns, position % columns.shape[-1], axis=-1)
-
-
-def _sum(first: Array | None, second: Array | None) -> Array | None:
-    """The sum of two cotangents, None for zero."""
-    if first is None or second is None:
-        return second if first is None else first
-    return first + second

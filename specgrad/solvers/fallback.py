@@ -6,7 +6,7 @@ from specgrad._array import hermitian_part, identity, namespace
 from specgrad._typing import Array
 from specgrad.solvers._protocol import ConvergenceError, Solver, has_own_derivative
 from specgrad.solvers.refined import Refined
-from specgrad.validation import is_exactly_hermitian
+from specgrad.validation import batch_index, is_exactly_hermitian
 
 __all__ = ["Fallback", "Guarded", "HermitianPart", "decompose", "prepare"]
 
@@ -161,12 +161,8 @@ def _first_success(
             if not _is_convergence_failure(error):
                 raise
             last = error
-    index: list[int] = []
-    for length in reversed(batch):
-        position, remainder = divmod(position, length)
-        index.insert(0, remainder)
     raise ConvergenceError(
-        f"The matrix at batch index {tuple(index)} could not be decomposed by "
+        f"The matrix at batch index {batch_index(position, batch)} could not be decomposed by "
         f"{' or '.join(repr(solver) for solver in solvers)} ({last}). "
         "Pass another one to fall back on, such as solver=Fallback(DenseEigh(), DenseSVD())."
     )
