@@ -23,8 +23,6 @@ from specgrad.validation import require_matrices, to_computing_precision
 
 __all__ = ["Standardise", "denoising_matrix", "pca_denoise"]
 
-_MOST_ENERGY = EnergyRatio(0.95)
-
 
 @dataclass(frozen=True)
 class Standardise:
@@ -46,7 +44,7 @@ def pca_denoise(
     weight: Array | None = None,
     bias: Array | None = None,
     *,
-    truncation: Truncation = _MOST_ENERGY,
+    truncation: Truncation = EnergyRatio(0.95),
     groups: int = 1,
     scaling: Standardise | None = Standardise(),
     correction: float = 0,
@@ -122,7 +120,7 @@ def denoising_matrix(
     binding: Binding,
     covariance: Array,
     *,
-    truncation: Truncation = _MOST_ENERGY,
+    truncation: Truncation = EnergyRatio(0.95),
     scaling: Standardise | None = Standardise(),
     solver: Solver = DenseEigh(),
     gradient: GradientRule | None = None,

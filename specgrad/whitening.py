@@ -22,8 +22,6 @@ from specgrad.validation import require_matrices
 
 __all__ = ["whitening_matrix", "zca_whiten"]
 
-_LEADING_ENERGY = EnergyRatio(1 - 1e-4) & EigenvalueFloor()
-
 
 @differentiable
 def zca_whiten(
@@ -35,7 +33,7 @@ def zca_whiten(
     groups: int = 1,
     eps: float = 0.0,
     correction: float = 0,
-    truncation: Truncation | None = _LEADING_ENERGY,
+    truncation: Truncation | None = EnergyRatio(1 - 1e-4) & EigenvalueFloor(),
     solver: Solver | RootSolver = DenseEigh(),
     gradient: GradientRule | None = None,
     check_finite: bool = True,
@@ -120,7 +118,7 @@ def whitening_matrix(
     covariance: Array,
     *,
     eps: float = 0.0,
-    truncation: Truncation | None = _LEADING_ENERGY,
+    truncation: Truncation | None = EnergyRatio(1 - 1e-4) & EigenvalueFloor(),
     solver: Solver | RootSolver = DenseEigh(),
     gradient: GradientRule | None = None,
     check_finite: bool = True,

@@ -13,8 +13,6 @@ from specgrad_torch.nn.spectral_normalisation import SpectralNormalisation
 
 __all__ = ["PCADenoising"]
 
-_MOST_ENERGY = EnergyRatio(0.95)
-
 
 class PCADenoising(SpectralNormalisation):
     r"""Standardise channels and keep their component along the leading eigenvectors of the correlation.
@@ -76,7 +74,7 @@ class PCADenoising(SpectralNormalisation):
         track_running_stats: bool = True,
         *,
         groups: int = 1,
-        truncation: Truncation = _MOST_ENERGY,
+        truncation: Truncation = EnergyRatio(0.95),
         solver: Solver = DenseEigh(),
         gradient: GradientRule | None = None,
         process_group: Any = None,

@@ -13,8 +13,6 @@ from specgrad_torch.nn.spectral_normalisation import SpectralNormalisation
 
 __all__ = ["ZCAWhitening"]
 
-_LEADING_ENERGY = EnergyRatio(1 - 1e-4) & EigenvalueFloor()
-
 
 class ZCAWhitening(SpectralNormalisation):
     r"""Whiten channels over batch and positions: what batch normalisation does, with correlations.
@@ -89,7 +87,7 @@ class ZCAWhitening(SpectralNormalisation):
         track_running_stats: bool = True,
         *,
         groups: int = 1,
-        truncation: Truncation | None = _LEADING_ENERGY,
+        truncation: Truncation | None = EnergyRatio(1 - 1e-4) & EigenvalueFloor(),
         solver: Solver | RootSolver = DenseEigh(),
         gradient: GradientRule | None = None,
         process_group: Any = None,
