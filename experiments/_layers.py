@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from experiments._networks import Layer
-from specgrad import PowerIteration, PowerIterationGap, ThroughEigenvectors
+from specgrad import EnergyRatio, PowerIteration, PowerIterationGap, ThroughEigenvectors
 from specgrad.truncation import Truncation
 from specgrad_torch.nn import PCADenoising, ZCAWhitening
 
-__all__ = ["STEPS", "ComposedWhitening", "denoising", "whitening"]
+__all__ = ["STEPS", "ComposedDenoising", "ComposedWhitening", "denoising", "whitening"]
 
 _EPS = 1e-4
 STEPS = 19
@@ -53,6 +53,47 @@ class ComposedWhitening(nn.Module):
         kept = kept & (values > _EPS + values.shape[-1] * 1.2e-7 * values[..., -1:])
         scale = torch.where(kept, values, 1.0).rsqrt() * kept
         return (vectors * scale.unsqueeze(-2)) @ vectors.mT
+
+
+class ComposedDenoising(PCADenoising):
+    """PCA denoising by power iteration with deflation: the paper's PI, left to fail as it fails.
+
+    Eigenvectors are found one after the other until they hold the energy, so the solver `PowerIteration`,
+    which finds all, is not used; PyTorch differentiates every step.
+    """
+
+    def __init__(self, num_features: int, energy: float, steps: int = STEPS) -> None:
+        super().__init__(num_features, truncation=EnergyRatio(energy))
+        self.energy, self.steps = energy, steps
+        # Drawn from a generator of its own, so that all methods begin with the same weights.
+        start = torch.randn(num_features, 1, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("start", start)
+
+    def filter(self, samples: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        mean = samples.mean(-1)
+        centred = samples - mean.unsqueeze(-1)
+        matrix = self.matrix((centred @ centred.mT / centred.shape[-1]).unsqueeze(0))
+        return weight.unsqueeze(-1) * (matrix[0] @ centred) + bias.unsqueeze(-1), mean, matrix
+
+    def matrix(self, covariance: Tensor) -> Tensor:
+        scale = (covariance.diagonal(dim1=-2, dim2=-1) + self.eps).rsqrt().unsqueeze(-2)
+        rest = scale.mT * covariance * scale
+        left = (1 - self.energy) * _trace(rest)
+        projector = torch.zeros_like(rest)
+        for _ in range(rest.shape[-1]):
+            vector = self.start
+            for _ in range(self.steps):
+                vector = rest @ vector
+                vector = vector / vector.norm(dim=-2, keepdim=True)
+            projector = projector + vector @ vector.mT
+            rest = rest - rest @ vector @ vector.mT
+            if _trace(rest) <= left:
+                break
+        return projector * scale
+
+
+def _trace(matrix: Tensor) -> float:
+    return matrix.detach().diagonal(dim1=-2, dim2=-1).sum().item()
 
 
 def whitening(group_size: int) -> dict[str, Layer]:

@@ -12,10 +12,11 @@ pytest.importorskip("matplotlib")
 from rich.console import Console
 
 from experiments._harness import Options, execute
-from experiments._layers import whitening
+from experiments._layers import ComposedDenoising, whitening
 from experiments._networks import alexnet, resnet, small_network
 from experiments._training import train
-from specgrad_torch.nn import ZCAWhitening
+from specgrad import EnergyRatio
+from specgrad_torch.nn import PCADenoising, ZCAWhitening
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +51,25 @@ def test_denoising_trains(tmp_path):
         "energy kept (per cent)",
         "rank kept",
         "steps K at 95 per cent",
+        "PI",
         "BatchNorm",
     }
     assert all(row["error"] < 50 for row in rows if row["sweep"] != "BatchNorm")
+    text = (tmp_path / "denoising.md").read_text()
+    for method in ("exact", "SVD-PI (K = 19)", "PI", "BatchNorm"):
+        assert f"| {method} | 1 of 1 finished |" in text
+
+
+def test_denoising_counts_failures_and_leaves_them_out_of_means():
+    experiment = importlib.import_module("experiments.denoising").EXPERIMENT
+    runs = [(0, -1, 3.0), (1, 2, math.nan)]
+    rows = [
+        {"sweep": "PI", "value": 19, "seed": seed, "failed_in_epoch": failed, "error": error}
+        for seed, failed, error in runs
+    ]
+    lines = {line[0]: line[1:] for line in experiment.tables(rows)[-1].lines}
+    assert lines["PI"] == ("1 of 2 finished", 3.0)
+    assert lines["BatchNorm"] == ("0 of 0 finished", "")
 
 
 def test_whitening_learns_faster_than_batch_normalisation_in_its_first_epoch(tmp_path):
@@ -117,3 +134,12 @@ def test_the_composed_layer_is_the_layer_where_nothing_is_close():
     x = torch.randn(64, 8, 4, 4) * torch.linspace(1, 4, 8)[:, None, None]
     composed, layer = whitening(4)["SVD"](8), whitening(4)["exact"](8)
     torch.testing.assert_close(composed(x), layer(x), atol=1e-3, rtol=1e-3)
+
+
+def test_denoising_by_power_iteration_is_the_layer_where_it_converges():
+    torch.manual_seed(0)
+    x = (torch.randn(64, 3, 4, 4) * torch.tensor([8.0, 4.0, 1.0])[:, None, None]).movedim(1, -1)
+    x = (x @ torch.linalg.qr(torch.randn(3, 3)).Q).movedim(-1, 1)
+    composed, layer = ComposedDenoising(3, 0.9, steps=400), PCADenoising(3, truncation=EnergyRatio(0.9))
+    torch.testing.assert_close(composed(x), layer(x), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(composed.eval()(x), layer.eval()(x), atol=1e-3, rtol=1e-3)
