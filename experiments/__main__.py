@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 import experiments
-from experiments._harness import Data, Options, execute
+from experiments._harness import execute
+from experiments._options import Data, Network, Options
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -31,6 +32,13 @@ def main(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(names())}, or all.")],
     data: Annotated[Data, typer.Option(help="Images to train on.")] = Data.digits,
     root: Annotated[Path | None, typer.Option(help="Folder that holds them; digits need none.")] = None,
+    side: Annotated[
+        int, typer.Option(min=8, help="Pixels to which the sides of images from a folder are brought.")
+    ] = 32,
+    network: Annotated[
+        Network | None,
+        typer.Option(help="Instead of the one each experiment trains: small on digits, else ResNet-18."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Instead of the number each experiment has.")
     ] = None,
@@ -51,7 +59,7 @@ def main(
     matplotlib.use("Agg")
     torch.set_num_threads(1)
     console = Console()
-    options = Options(data, root, epochs, seeds, device, workers, reduced)
+    options = Options(data, root, epochs, seeds, device, workers, reduced, network, side)
     for chosen in names() if name == "all" else [name]:
         try:
             execute(chosen, import_module(f"experiments.{chosen}").EXPERIMENT, options, out, console)

@@ -9,12 +9,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from experiments._harness import Data, Options
+from experiments._options import Data, Options
 
 __all__ = ["Images", "load"]
 
 _TEST_SHARE = 3  # every third digit is held out
-_SIDE = 32  # of images from a folder
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm"}
 
 
@@ -39,7 +38,7 @@ def load(options: Options) -> Images:
     if options.root is None:
         raise FileNotFoundError(f"--data {options.data} reads files: say in which folder with --root DIR.")
     if options.data is Data.folder:
-        return _folder(options.root)
+        return _folder(options.root, options.side)
     return _cifar(options.root, hundred=options.data is Data.cifar100)
 
 
@@ -80,7 +79,7 @@ def _records(root: Path, names: list[str], hundred: bool) -> tuple[Tensor, Tenso
     return pixels.float() / 127.5 - 1.0, torch.from_numpy(records[:, labels - 1].astype(np.int64))
 
 
-def _folder(root: Path) -> Images:
+def _folder(root: Path, side: int) -> Images:
     """A folder ``train`` and a folder ``test`` (or ``val``), each with one folder of images per class."""
     test = next((name for name in ("test", "val") if (root / name).is_dir()), "test")
     classes = sorted(path.name for path in (root / "train").glob("*") if path.is_dir())
@@ -89,16 +88,16 @@ def _folder(root: Path) -> Images:
             f"{root} needs a folder train and a folder test (or val), each with one folder of images per "
             f"class, such as {root / 'train' / 'sparrow' / '001.jpg'}."
         )
-    return Images(*_class_folders(root / "train", classes), *_class_folders(root / test, classes))
+    return Images(*_class_folders(root / "train", classes, side), *_class_folders(root / test, classes, side))
 
 
-def _class_folders(folder: Path, classes: list[str]) -> tuple[Tensor, Tensor]:
+def _class_folders(folder: Path, classes: list[str], side: int) -> tuple[Tensor, Tensor]:
     images, labels = [], []
     for label, name in enumerate(classes):
         for path in sorted((folder / name).glob("*")):
             if path.suffix.lower() in _SUFFIXES:
                 with Image.open(path) as image:
-                    pixels = np.asarray(image.convert("RGB").resize((_SIDE, _SIDE)), dtype=np.float32)
+                    pixels = np.asarray(image.convert("RGB").resize((side, side)), dtype=np.float32)
                 images.append(torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1.0)
                 labels.append(label)
     if not images:

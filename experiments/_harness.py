@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import date
-from enum import StrEnum
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -28,32 +27,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from experiments._figures import STYLE
+from experiments._options import Options
 
-__all__ = ["Cell", "Data", "Experiment", "Options", "Row", "Table", "execute"]
+__all__ = ["Cell", "Experiment", "Row", "Table", "execute"]
 
 Row = dict[str, Any]
-
-
-class Data(StrEnum):
-    """Where images come from: scikit-learn's digits, or files below a folder of the user's."""
-
-    digits = "digits"
-    cifar10 = "cifar10"
-    cifar100 = "cifar100"
-    folder = "folder"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line chooses; None leaves it to the experiment."""
-
-    data: Data = Data.digits
-    root: Path | None = None
-    epochs: int | None = None
-    seeds: int | None = None
-    device: str = "cpu"
-    workers: int = 1
-    reduced: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,17 +165,16 @@ def _parsed(text: str) -> Any:
 
 def _record(path: Path, results: Path, options: Options) -> dict[str, Any]:
     """When, where and with which options results were begun; raise if it was with others."""
-    data = options.data.value if options.root is None else f"{options.data.value} in {options.root}"
-    decisive = {"data": data, "epochs": options.epochs, "reduced": options.reduced}
     if results.exists() and path.exists():
         record: dict[str, Any] = json.loads(path.read_text())
-        if record["options"] != decisive:
+        if record["options"] != options.decisive:
             raise ValueError(
-                f"{results} holds results of {record['options']}, and this run has {decisive}. Give the same "
-                "options to continue it, another folder with --out, or delete the file to start again."
+                f"{results} holds results of {record['options']}, and this run has {options.decisive}. Give "
+                "the same options to continue it, another folder with --out, or delete the file to start "
+                "again."
             )
         return record
-    record = {"date": str(date.today()), "machine": _machine(), "options": decisive}
+    record = {"date": str(date.today()), "machine": _machine(), "options": options.decisive}
     path.write_text(json.dumps(record, indent=1) + "\n")
     return record
 
@@ -214,6 +191,9 @@ def _publish(
 ) -> None:
     """Print the tables, and write them as Markdown beside the figures."""
     pieces = [f"{record['date']}; {record['machine']}."]
+    if settings := _settings(rows):
+        console.print(settings)
+        pieces.append(settings)
     for table in experiment.tables(rows):
         lines = [[_shown(entry) for entry in line] for line in table.lines]
         printed = rich.table.Table(*table.columns, title=table.title, title_justify="left")
@@ -231,6 +211,17 @@ def _publish(
             figure.savefig(path, dpi=120)
             plt.close(figure)
             console.print(f"figure: {path}")
+
+
+def _settings(rows: list[Row]) -> str:
+    """One line on which networks and seeds the rows are of, empty if they do not say."""
+    said = []
+    for column in ("network", "seed"):
+        # A CSV leaves a column empty in rows of cells that do not have it.
+        values = list(dict.fromkeys(row[column] for row in rows if row.get(column, "") != ""))
+        if values:
+            said.append(f"{column}{'s' * (len(values) > 1)} {', '.join(map(str, values))}")
+    return "; ".join(said).capitalize() + "." * bool(said)
 
 
 def _shown(entry: Any) -> str:

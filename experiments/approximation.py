@@ -9,7 +9,8 @@ import mpmath
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._harness import Cell, Experiment, Row, Table
+from experiments._options import Options
 from experiments._published import DIGITS, pade_coefficients, taylor_coefficients
 from specgrad import BalancedPowerIterationGap, BroadenedGap, PadeGap, PowerIterationGap, TaylorGap
 

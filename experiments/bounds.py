@@ -7,7 +7,8 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._harness import Cell, Experiment, Row, Table
+from experiments._options import Options
 from experiments._published import DIGITS, pade_coefficients
 from specgrad import (
     BalancedPowerIterationGap,

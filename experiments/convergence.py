@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments._figures import COLORS
-from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._harness import Cell, Experiment, Row, Table
+from experiments._options import Options
 from specgrad import BalancedPowerIterationGap, PowerIterationGap, eigh, vjp
 from specgrad.testing import ClusterLoss, cluster_gradient, dense
 

@@ -13,9 +13,10 @@ from torch import nn
 
 from experiments._data import load
 from experiments._figures import COLORS
-from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._harness import Cell, Experiment, Row, Table
 from experiments._layers import STEPS, ComposedDenoising, denoising
-from experiments._networks import Layer, small_network
+from experiments._networks import Layer, network
+from experiments._options import Options
 from experiments._training import train
 from specgrad import EnergyRatio, MaxRank
 
@@ -40,11 +41,9 @@ _REDUCED = (*_METHODS.values(), (_RANK, 32))
 
 
 def _run(options: Options, sweep: str, value: float, seed: int, epochs: int) -> list[Row]:
-    images = load(options)
-    build = partial(
-        small_network, images.classes, first=_SWEEPS[sweep][value], channels=images.train.shape[1]
-    )
-    row: Row = {"sweep": sweep, "value": value, "seed": seed}
+    images, name = load(options), options.networks[0]
+    build = partial(network, name, images.classes, _SWEEPS[sweep][value], channels=images.train.shape[1])
+    row: Row = {"network": name.value, "sweep": sweep, "value": value, "seed": seed}
     run = train(build, images, seed, epochs, device=options.device)
     failed = -1 if run.failed_in_epoch is None else run.failed_in_epoch
     return [{**row, "failed_in_epoch": failed, "error": run.final, "best": run.best}]

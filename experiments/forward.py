@@ -21,7 +21,8 @@ import scipy.linalg
 import torch
 from matplotlib.figure import Figure
 
-from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._harness import Cell, Experiment, Row, Table
+from experiments._options import Options
 from specgrad import DenseSVD, Refined
 from specgrad.testing import random_unitary
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from experiments._gradients import InverseRoot, Leading
-from experiments._harness import Cell, Experiment, Options, Row
+from experiments._harness import Cell, Experiment, Row
+from experiments._options import Options
 from experiments._sweeps import error_rows, error_tables, sweep_figure
 from specgrad.testing import dense, diagonal, gap_spectrum
 

@@ -12,9 +12,10 @@ from torch import nn
 
 from experiments._data import load
 from experiments._figures import COLORS
-from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._harness import Cell, Experiment, Row, Table
 from experiments._layers import STEPS, denoising
-from experiments._networks import Layer, small_network
+from experiments._networks import Layer, network
+from experiments._options import Options
 from experiments._training import train
 from specgrad import EnergyRatio, ExactGap, ThroughEigenvectors
 from specgrad_torch.nn import PCADenoising, ZCAWhitening
@@ -33,14 +34,13 @@ _PLACES = ("one layer", "block")
 
 
 def _run(options: Options, name: str, place: str, seed: int, epochs: int) -> list[Row]:
-    images = load(options)
+    images, chosen = load(options), options.networks[0]
     second = _LAYERS[name] if place == "block" else nn.BatchNorm2d
-    build = partial(
-        small_network, images.classes, first=_LAYERS[name], second=second, channels=images.train.shape[1]
-    )
+    build = partial(network, chosen, images.classes, _LAYERS[name], second, channels=images.train.shape[1])
     run = train(build, images, seed, epochs, device=options.device)
     failed = int(run.failed_in_epoch is not None)
-    return [{"layer": name, "place": place, "seed": seed, "failed": failed, "error": run.final}]
+    row: Row = {"network": chosen.value, "layer": name, "place": place, "seed": seed}
+    return [{**row, "failed": failed, "error": run.final}]
 
 
 def _cells(options: Options) -> list[Cell]:

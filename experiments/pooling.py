@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from experiments._data import Images, load
 from experiments._figures import COLORS
-from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._harness import Cell, Experiment, Row, Table
 from experiments._networks import pooled_network
+from experiments._options import Options
 from experiments._training import train
 from specgrad import (
     AcceptResidual,
@@ -38,42 +39,51 @@ from specgrad_torch.nn import CovariancePooling, HybridProtocol
 
 __all__ = ["EXPERIMENT"]
 
-_WIDTH = 16
+# Channels of residual networks are brought to this number first, by a 1 x 1 convolution, as paper 2 does.
+_WIDTH = 256
 _ITERATION = NewtonSchulz(5, AcceptResidual())
 _MILESTONES = (0.4, 0.7)
-_RULES: dict[str, GradientRule | None] = {
-    "SVD (MPN-COV)": ThroughEigenvectors(ExactGap()),
-    "SVD-Trunc": ThroughEigenvectors(ClippedGap(1e10)),
-    "SVD-TopN": ThroughEigenvectors(TopNGap(_WIDTH // 2)),
-    "SVD-Taylor": ThroughEigenvectors(TaylorGap(100)),
-    "SVD-Pade": ThroughEigenvectors(PadeGap()),
-    "SVD-PI": ThroughEigenvectors(PowerIterationGap(19)),
-    "SVD-Newton": NewtonSchulzGradient(5),
-    "exact": None,
-}
 # Methods that differentiate their own steps.
 _SOLVERS = {"Newton-Schulz (iSQRT-COV)": _ITERATION, "PI": PowerIteration(19)}
-_METHODS = (*_SOLVERS, *_RULES)
 
 
-def _pooling(method: str, hybrid: bool) -> CovariancePooling:
-    if hybrid:
-        return CovariancePooling(_WIDTH, truncation=None, solver=_ITERATION)
-    if method in _SOLVERS:
-        return CovariancePooling(_WIDTH, truncation=None, solver=_SOLVERS[method])
-    return CovariancePooling(_WIDTH, truncation=None, gradient=_RULES[method])
+def _rules(channels: int) -> dict[str, GradientRule | None]:
+    """The gradients of methods that decompose covariances of so many channels."""
+    return {
+        "SVD (MPN-COV)": ThroughEigenvectors(ExactGap()),
+        "SVD-Trunc": ThroughEigenvectors(ClippedGap(1e10)),
+        "SVD-TopN": ThroughEigenvectors(TopNGap(channels // 2)),
+        "SVD-Taylor": ThroughEigenvectors(TaylorGap(100)),
+        "SVD-Pade": ThroughEigenvectors(PadeGap()),
+        "SVD-PI": ThroughEigenvectors(PowerIterationGap(19)),
+        "SVD-Newton": NewtonSchulzGradient(5),
+        "exact": None,
+    }
+
+
+_METHODS = (*_SOLVERS, *_rules(_WIDTH))
+
+
+def _pooling(method: str, features: int) -> CovariancePooling:
+    reduction = _WIDTH if features > _WIDTH else None
+    solver = _SOLVERS.get(method, DenseEigh())
+    gradient = None if method in _SOLVERS else _rules(reduction or features)[method]
+    return CovariancePooling(features, reduction=reduction, truncation=None, solver=solver, gradient=gradient)
 
 
 def _run(options: Options, method: str, hybrid: bool, seed: int, epochs: int) -> list[Row]:
-    images = load(options)
+    images, name = load(options), options.networks[0]
     protocols: list[HybridProtocol] = []
     rows: list[Row] = []
 
     def build() -> nn.Module:
-        network = pooled_network(images.classes, _pooling(method, hybrid), images.train.shape[1], _WIDTH)
+        pooling = partial(_pooling, method)
+        network = pooled_network(name, images.classes, pooling, images.train.shape[1])
         if hybrid:
+            layer = next(part for part in network if isinstance(part, CovariancePooling))
+            gradient, layer.solver, layer.gradient = layer.gradient, _ITERATION, None
             last = max(1, round(max(_MILESTONES) * epochs))
-            protocols.append(HybridProtocol(network, last, solver=DenseEigh(), gradient=_RULES[method]))
+            protocols.append(HybridProtocol(network, last, gradient=gradient))
         return network
 
     def after_epoch(network: nn.Module, epoch: int) -> None:
@@ -88,7 +98,8 @@ def _run(options: Options, method: str, hybrid: bool, seed: int, epochs: int) ->
         rows.append(
             {"epoch": epochs, "condition": np.nan, "smoothness": np.nan, "error": np.nan, "top5": np.nan}
         )
-    return [{"method": method, "hybrid": hybrid, "seed": seed, **row} for row in rows]
+    run_of: Row = {"network": name.value, "method": method, "hybrid": hybrid, "seed": seed}
+    return [run_of | row for row in rows]
 
 
 def _diagnosis(network: nn.Module, images: Images) -> Row:
@@ -99,7 +110,8 @@ def _diagnosis(network: nn.Module, images: Images) -> Row:
     device = next(network.parameters()).device
     x, labels = images.train[:64].to(device), images.train_labels[:64].to(device)
     features = nn.Sequential(*parts[:cut])(x).detach()
-    samples = features.flatten(2) - features.flatten(2).mean(-1, keepdim=True)
+    samples = parts[cut].reduction(features.flatten(2)).detach()
+    samples = samples - samples.mean(-1, keepdim=True)
     values = torch.linalg.eigvalsh((samples @ samples.mT).double() / samples.shape[-1])
     condition = (values[:, -1] / values[:, 0].clamp(min=1e-16 * values[:, -1])).median()
 
@@ -123,7 +135,7 @@ def _cells(options: Options) -> list[Cell]:
             f"{method}{' hybrid' * hybrid} seed={seed}", partial(_run, options, method, hybrid, seed, epochs)
         )
         for method in methods
-        for hybrid in ((False, True) if method in _RULES else (False,))
+        for hybrid in ((False,) if method in _SOLVERS else (False, True))
         for seed in range(seeds)
     ]
 
@@ -170,6 +182,10 @@ def _mean(values: list[float]) -> float:
 
 
 def _figures(rows: list[Row]) -> dict[str, Figure]:
+    return {"": _errors_by_epoch(rows), "curves": _diagnoses_by_epoch(rows)}
+
+
+def _errors_by_epoch(rows: list[Row]) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(7.0, 3.0), sharey=True)
     for axis, hybrid in zip(axes, (False, True), strict=True):
         for k, method in enumerate(_METHODS):
@@ -177,14 +193,42 @@ def _figures(rows: list[Row]) -> dict[str, Figure]:
             if runs:
                 epochs = [row["epoch"] for row in runs[0]]
                 means = np.mean([[row["error"] for row in run] for run in runs], axis=0)
-                line = "-" if k < len(COLORS) else "--"
-                axis.plot(epochs, means, line, marker="o", color=COLORS[k % len(COLORS)], label=method)
+                axis.plot(epochs, means, label=method, **_style(k))
         axis.set(yscale="log", xlabel="epoch", title="hybrid protocol" if hybrid else "alone")
         axis.set_yticks((5, 10, 20, 50), ("5", "10", "20", "50"), minor=False)
         axis.minorticks_off()
     axes[0].set_ylabel("test error (per cent)")
     axes[1].legend(*axes[0].get_legend_handles_labels(), fontsize=6, loc="upper right")
-    return {"": figure}
+    return figure
+
+
+def _diagnoses_by_epoch(rows: list[Row]) -> Figure:
+    """Condition number and smoothness of each method alone: geometric means over what seeds got there."""
+    labels = {"condition": "condition number of covariances", "smoothness": "effective smoothness"}
+    figure, axes = plt.subplots(1, 2, figsize=(7.0, 4.0))
+    for axis, (column, label) in zip(axes, labels.items(), strict=True):
+        shown: list[float] = []
+        for k, method in enumerate(_METHODS):
+            by_epoch: dict[int, list[float]] = {}
+            for row in (row for run in _of(rows, method, False) for row in run):
+                if np.isfinite(row[column]) and row[column] > 0:
+                    by_epoch.setdefault(row["epoch"], []).append(np.log(row[column]))
+            means = [float(np.exp(np.mean(found))) for found in by_epoch.values()]
+            # Curves that coincide stay visible through the larger, open markers of earlier ones.
+            style = {"markersize": 10 - 0.7 * k, "markerfacecolor": "none"}
+            axis.plot(list(by_epoch), means, label=method, **_style(k), **style)
+            shown += means
+        # Values that are all alike, as of singular covariances, have no range of their own.
+        limits = min(shown, default=1.0) / 1.5, max(shown, default=1.0) * 1.5
+        axis.set(ylim=limits, yscale="log", xlabel="epoch", ylabel=label)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def _style(k: int) -> dict[str, str]:
+    """A colour, a marker and a line that together tell the methods apart."""
+    line = "-" if k < len(COLORS) else "--"
+    return {"color": COLORS[k % len(COLORS)], "marker": "oXs^vD<>P*"[k], "linestyle": line}
 
 
 EXPERIMENT = Experiment(

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._harness import Cell, Experiment, Row, Table
 from experiments._layers import STEPS, denoising
 from experiments._networks import Layer, resnet
+from experiments._options import Options
 from specgrad import EnergyRatio
 from specgrad_torch.nn import ZCAWhitening
 

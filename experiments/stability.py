@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 
 from experiments._data import load
 from experiments._figures import COLORS
-from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._harness import Cell, Experiment, Row, Table
 from experiments._layers import whitening
-from experiments._networks import small_network
+from experiments._networks import network
+from experiments._options import Options
 from experiments._training import train
 
 __all__ = ["EXPERIMENT"]
@@ -26,13 +27,14 @@ _PLACES = ("first", "second")
 
 
 def _run(options: Options, place: str, size: int, method: str, seed: int, epochs: int) -> list[Row]:
-    images = load(options)
+    images, name = load(options), options.networks[0]
     layer = whitening(size)[method]
-    build = partial(small_network, images.classes, channels=images.train.shape[1], **{place: layer})
+    build = partial(network, name, images.classes, channels=images.train.shape[1], **{place: layer})
     run = train(build, images, seed, epochs, device=options.device)
     failed = -1 if run.failed_in_epoch is None else run.failed_in_epoch
     return [
         {
+            "network": name.value,
             "place": place,
             "size": size,
             "method": method,

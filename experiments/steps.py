@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from experiments._data import load
-from experiments._harness import Cell, Experiment, Options, Row, Table
+from experiments._harness import Cell, Experiment, Row, Table
 from experiments._layers import whitening
 from experiments._networks import small_network
+from experiments._options import Options
 from experiments._training import train
 from specgrad import required_steps
 

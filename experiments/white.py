@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 
 from experiments._gradients import InverseRoot
-from experiments._harness import Cell, Experiment, Options, Row
+from experiments._harness import Cell, Experiment, Row
+from experiments._options import Options
 from experiments._sweeps import error_rows, error_tables, sweep_figure
 
 __all__ = ["EXPERIMENT", "measure"]

@@ -15,7 +15,8 @@ import numpy as np
 from rich.console import Console
 
 from experiments._gradients import EXACT
-from experiments._harness import Options, execute
+from experiments._harness import execute
+from experiments._options import Options
 from experiments.steps import PUBLISHED
 
 

@@ -8,7 +8,7 @@ pytest.importorskip("sklearn")
 Image = pytest.importorskip("PIL.Image")
 
 from experiments._data import load  # noqa: E402
-from experiments._harness import Data, Options  # noqa: E402
+from experiments._options import Data, Options  # noqa: E402
 
 
 def records(path, count, labels):
@@ -55,6 +55,8 @@ def test_a_folder_of_class_folders(tmp_path):
     assert images.train.shape == (2, 3, 32, 32)
     assert images.train.amin((1, 2, 3)).tolist() == [-1, 1]
     assert images.test_labels.tolist() == [0, 1]
+    larger = load(Options(data=Data.folder, root=tmp_path, side=48))
+    assert larger.train.shape == (2, 3, 48, 48)
 
 
 @pytest.mark.parametrize(

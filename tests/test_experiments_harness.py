@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from experiments.__main__ import app
-from experiments._harness import Cell, Data, Experiment, Options, Table, execute
+from experiments._harness import Cell, Experiment, Table, execute
+from experiments._options import Data, Network, Options
 
 OPTIONS = Options(reduced=True)
 
@@ -91,6 +93,7 @@ OTHERS = {
     "epochs": Options(reduced=True, epochs=3),
     "data": Options(Data.cifar10, reduced=True),
     "folder": Options(root=Path("birds"), reduced=True),
+    "network": Options(reduced=True, network=Network.small),
 }
 
 
@@ -99,6 +102,27 @@ def test_results_of_other_options_are_not_continued(other, tmp_path):
     run(squares([]), tmp_path)
     with pytest.raises(ValueError, match="another folder with --out"):
         run(squares([]), tmp_path, other)
+
+
+def test_images_of_another_size_are_not_continued(tmp_path):
+    birds = Options(Data.folder, Path("birds"), reduced=True)
+    run(squares([]), tmp_path, birds)
+    with pytest.raises(ValueError, match="another folder with --out"):
+        run(squares([]), tmp_path, replace(birds, side=64))
+
+
+def test_seeds_and_networks_are_named(tmp_path):
+    def compute(seed):
+        return [{"seed": seed, "network": "small"}] if seed < 3 else [{"other": 1}]
+
+    experiment = Experiment(
+        "seeds",
+        lambda options: [Cell(f"seed {n}", partial(compute, n)) for n in range(4)],
+        lambda rows: [],
+    )
+    for _ in range(2):  # computed, and read back
+        run(experiment, tmp_path)
+        assert "Network small; seeds 0, 1, 2." in (tmp_path / "squares.md").read_text()
 
 
 def test_workers_compute_the_same(tmp_path):

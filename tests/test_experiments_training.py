@@ -11,9 +11,10 @@ pytest.importorskip("matplotlib")
 
 from rich.console import Console
 
-from experiments._harness import Options, execute
+from experiments._harness import execute
 from experiments._layers import ComposedDenoising, whitening
 from experiments._networks import alexnet, resnet, small_network
+from experiments._options import Options
 from experiments._training import train
 from specgrad import EnergyRatio
 from specgrad_torch.nn import PCADenoising, ZCAWhitening
@@ -73,8 +74,22 @@ def test_denoising_counts_failures_and_leaves_them_out_of_means():
 
 
 def test_whitening_learns_faster_than_batch_normalisation_in_its_first_epoch(tmp_path):
-    errors = {row["size"]: row["error"] for row in reduced("cifar100", tmp_path)}
-    assert errors[64] < errors[0]
+    errors = {row["method"]: row["error"] for row in reduced("cifar100", tmp_path)}
+    assert errors["SVD-PI"] < errors["BatchNorm"]
+    assert errors["exact"] < errors["BatchNorm"]
+
+
+def test_a_failed_run_of_whitening_is_counted_beside_the_mean_of_the_others():
+    experiment = importlib.import_module("experiments.cifar100").EXPERIMENT
+    runs = [("SVD-PI", -1, 2.0), ("SVD-PI", 3, math.nan), ("exact", 0, math.nan)]
+    rows = [
+        {"network": "small", "method": method, "size": 4, "failed_in_epoch": failed, "error": error}
+        for method, failed, error in runs
+    ]
+    assert [tuple(line) for line in experiment.tables(rows)[0].lines] == [
+        ("SVD-PI, d = 4", "2.00 +- 0.00, 1 of 2 finished"),
+        ("exact, d = 4", "0 of 1 finished"),
+    ]
 
 
 def test_one_layer_and_a_block_both_train(tmp_path):
@@ -89,6 +104,7 @@ def test_a_minibatch_is_timed_against_batch_normalisation(tmp_path):
 
 def test_pooling_trains_alone_and_under_the_hybrid_protocol(tmp_path):
     rows = reduced("pooling", tmp_path)
+    assert (tmp_path / "pooling-curves.png").exists()
     assert {(row["method"], row["hybrid"]) for row in rows} >= {
         ("exact", False),
         ("exact", True),
