@@ -10,8 +10,9 @@ Jacobi rotations do, or that know residuals to more digits, find these.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -26,20 +27,12 @@ from experiments._options import Options
 from specgrad import DenseSVD, Refined
 from specgrad.testing import random_unitary
 
-__all__ = [
-    "EXPERIMENT",
-    "Lapack",
-    "Measurement",
-    "OneSidedJacobi",
-    "TorchSVD",
-    "contestants",
-    "draw",
-    "measure",
-]
+__all__ = ["EXPERIMENT"]
 
 _DIGITS = 40
 # Below 26 LAPACK's divide and conquer leaves all to QR.
 _SIZE = 26
+_DTYPES = ("float32", "float64")
 # Condition numbers are these powers of 1/eps.
 _POWERS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0)
 
@@ -123,85 +116,69 @@ def contestants() -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """The errors of one solver, medians over matrices of the worst eigenpair."""
-
-    matrices: str
-    dtype: str
-    condition: float
-    solver: str
-    eigenvalue_error: float
-    eigenvector_error: float
-    seconds: float
-
-
 def cells(options: Options) -> Iterator[Cell]:
-    """A cell for each kind of matrix, precision and condition number."""
+    """A cell for each kind of matrix, precision, condition number and seed."""
     seeds = options.seeds or (1 if options.reduced else 2)
     size, powers = (8, _POWERS[1::2]) if options.reduced else (_SIZE, _POWERS)
-    for matrices in _MATRICES:
-        for dtype in ("float32", "float64"):
-            for power in powers:
-                name = f"{matrices} {dtype} {power:g}, {seeds} seeds"
-                yield Cell(name, partial(measure, matrices, dtype, power, seeds, size))
+    for matrices, dtype, power, seed in product(_MATRICES, _DTYPES, powers, range(seeds)):
+        name = f"{matrices} {dtype} {power:g}, seed {seed}"
+        yield Cell(name, partial(measure, matrices, dtype, power, seed, size))
 
 
-def measure(matrices: str, dtype: str, power: float, seeds: int, size: int) -> list[Row]:
-    """A `Measurement` of each solver: relative errors of eigenvalues, angles of eigenvectors, and time."""
+def measure(matrices: str, dtype: str, power: float, seed: int, size: int) -> list[Row]:
+    """Of each solver: relative errors of eigenvalues and angles of eigenvectors, the worst, and the time."""
     condition = float(np.finfo(dtype).eps) ** -power
-    problems = [_problem(_MATRICES[matrices], size, dtype, condition, seed) for seed in range(seeds)]
-    rows = []
-    for name, solver in contestants().items():
-        results = np.median([_errors(solver, *problem) for problem in problems], axis=0)
-        rows.append(asdict(Measurement(matrices, dtype, condition, name, *results.tolist())))
-    return rows
+    problem = _problem(_MATRICES[matrices], size, dtype, condition, seed)
+    row: Row = {"matrices": matrices, "dtype": dtype, "condition": condition, "seed": seed}
+    columns = ("eigenvalue_error", "eigenvector_error", "seconds")
+    return [
+        {**row, "solver": name, **dict(zip(columns, _errors(solver, *problem), strict=True))}
+        for name, solver in contestants().items()
+    ]
+
+
+def medians(rows: list[Row], matrices: str, dtype: str, solver: str, column: str) -> dict[float, float]:
+    """Over matrices, by condition number, ascending."""
+    own = [row for row in rows if (row["matrices"], row["dtype"], row["solver"]) == (matrices, dtype, solver)]
+    return {
+        condition: float(np.median([row[column] for row in own if row["condition"] == condition]))
+        for condition in sorted({row["condition"] for row in own})
+    }
 
 
 def tables(rows: list[Row]) -> list[Table]:
     """Errors of eigenvalues at each condition number, and of eigenvectors at the largest."""
-    measurements = [Measurement(**row) for row in rows]
     found = []
-    for matrices in _MATRICES:
-        for dtype in ("float32", "float64"):
-            chosen = [m for m in measurements if (m.matrices, m.dtype) == (matrices, dtype)]
-            conditions = sorted({m.condition for m in chosen})
-            lines = []
-            for name in contestants():
-                own = [m for m in chosen if m.solver == name]
-                lines.append((name, *(m.eigenvalue_error for m in own), own[-1].eigenvector_error))
-            columns = [
-                "eigenvalues, condition",
-                *(f"{c:.0e}" for c in conditions),
-                "eigenvectors at the last",
-            ]
-            found.append(Table(f"{matrices} matrices, {dtype}", columns, lines))
+    for matrices, dtype in product(_MATRICES, _DTYPES):
+        lines: list[tuple[object, ...]] = []
+        for name in contestants():
+            values = medians(rows, matrices, dtype, name, "eigenvalue_error")
+            *_, last = medians(rows, matrices, dtype, name, "eigenvector_error").values()
+            lines.append((name, *values.values(), last))
+        conditions = (f"{condition:.0e}" for condition in values)
+        columns = ("eigenvalues, condition", *conditions, "eigenvectors at the last")
+        found.append(Table(f"{matrices} matrices, {dtype}, medians over seeds", columns, lines))
     return found
 
 
-def draw(measurements: list[Measurement]) -> Figure:
+def draw(rows: list[Row]) -> dict[str, Figure]:
     """The errors against the condition number, a panel for each question, a column for each precision."""
-    rows = (
-        ("dense", "eigenvalue_error", "dense: eigenvalues"),
-        ("dense", "eigenvector_error", "dense: eigenvectors"),
-        ("scaled", "eigenvalue_error", "scaled: eigenvalues"),
-        ("scaled", "eigenvector_error", "scaled: eigenvectors"),
-    )
-    figure, panels = plt.subplots(len(rows), 2, figsize=(7.5, 10), sharex="col", layout="constrained")
-    for line, (matrices, error, title) in zip(panels, rows, strict=True):
-        for panel, dtype in zip(line, ("float32", "float64"), strict=True):
-            chosen = [m for m in measurements if m.matrices == matrices and m.dtype == dtype]
+    questions = list(product(_MATRICES, ("eigenvalue", "eigenvector")))
+    figure, panels = plt.subplots(len(questions), 2, figsize=(7.5, 10), sharex="col")
+    for line, (matrices, pair) in zip(panels, questions, strict=True):
+        for panel, dtype in zip(line, _DTYPES, strict=True):
             eps = float(np.finfo(dtype).eps)
             for (name, style), color in zip(_STYLES.items(), _COLORS, strict=True):
-                points = [(m.condition, max(getattr(m, error), eps / 30)) for m in chosen if m.solver == name]
-                panel.loglog(*zip(*points, strict=True), style, color=color, label=name, markersize=4)
+                errors = medians(rows, matrices, dtype, name, f"{pair}_error")
+                shown = [max(error, eps / 30) for error in errors.values()]
+                panel.loglog(list(errors), shown, style, color=color, label=name, markersize=4)
             panel.axhline(eps, color="0.6", linewidth=0.8, zorder=0, label="eps")
-            panel.set_title(f"{title}, {dtype}", fontsize="medium")
-        line[0].set_ylabel("relative error" if error == "eigenvalue_error" else "sine of the angle")
+            panel.set_title(f"{matrices}: {pair}s, {dtype}", fontsize="medium")
+        line[0].set_ylabel("relative error" if pair == "eigenvalue" else "sine of the angle")
     for panel in panels[-1]:
         panel.set_xlabel("condition number")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
+    return {"": figure}
 
 
 # Okabe and Ito's colours, told apart by all readers, and markers besides.
@@ -231,7 +208,6 @@ def _scaled(size: int, condition: float, generator: np.random.Generator) -> Any:
 _MATRICES: dict[str, Callable[[int, float, np.random.Generator], Any]] = {"dense": _dense, "scaled": _scaled}
 
 
-@lru_cache(maxsize=256)
 def _problem(
     build: Callable[..., Any], size: int, dtype: str, condition: float, seed: int
 ) -> tuple[Any, Any, Any]:
@@ -259,5 +235,5 @@ EXPERIMENT = Experiment(
     "accuracy of eigenpairs by solver, precision and condition (Wang et al. 2019, section 2 and future work)",
     cells,
     tables,
-    lambda rows: {"": draw([Measurement(**row) for row in rows])},
+    draw,
 )
