@@ -68,7 +68,7 @@ def _pooling(method: str, features: int) -> CovariancePooling:
     reduction = _WIDTH if features > _WIDTH else None
     solver = _SOLVERS.get(method, DenseEigh())
     gradient = None if method in _SOLVERS else _rules(reduction or features)[method]
-    return CovariancePooling(features, reduction=reduction, truncation=None, solver=solver, gradient=gradient)
+    return CovariancePooling(features, reduction=reduction, solver=solver, gradient=gradient)
 
 
 def _run(options: Options, method: str, hybrid: bool, seed: int, epochs: int) -> list[Row]:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from experiments.__main__ import app
 from experiments._networks import network, pooled_network
 from experiments._options import Data, Network, Options
+from experiments.pooling import _pooling as pooling_layer
 from specgrad_torch.nn import CovariancePooling
 
 SIDE = 8
@@ -25,12 +26,12 @@ SIDE = 8
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Two classes with three images each, in the layout of a folder of classes."""
+    """Two classes with two images each, in the layout of a folder of classes."""
     root, generator = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for part in ("train", "test"):
         for name in ("left", "right"):
             (root / part / name).mkdir(parents=True)
-            for k in range(3):
+            for k in range(2):
                 pixels = generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(root / part / name / f"{k}.png")
     return root
@@ -93,3 +94,15 @@ def test_what_is_trained_by_default():
     assert Options().networks == (Network.small,)
     assert Options(Data.cifar100).networks == (Network.resnet18, Network.resnet50)
     assert Options(Data.cifar10, network=Network.alexnet).networks == (Network.alexnet,)
+
+
+@pytest.mark.parametrize(
+    ("method", "finite"), [("exact", True), ("SVD-PI", True), ("SVD-Newton", True), ("SVD (MPN-COV)", False)]
+)
+def test_fewer_positions_than_channels_end_the_analytic_gradient_alone(method, finite):
+    torch.manual_seed(0)
+    x = torch.randn(2, 512, 4, 4, requires_grad=True)
+    pooled = pooling_layer(method, 512)(x)
+    pooled.square().sum().backward()
+    assert pooled.shape[1] == 256 * 257 // 2
+    assert bool(torch.isfinite(x.grad).all()) == finite
