@@ -178,7 +178,10 @@ def differences(values: Array) -> Array:
 
 def identity(like: Array) -> Array:
     """The n x n identity in the precision and on the device of `like`, whose last axis has length n."""
-    return namespace(like).eye(like.shape[-1], dtype=like.dtype, device=device(like))
+    # Not by `eye`, which some compilers take for a write into a view.
+    xp = namespace(like)
+    position = xp.arange(like.shape[-1], device=device(like))
+    return xp.astype(position[:, None] == position, like.dtype)
 
 
 def off_diagonal(like: Array) -> Array:

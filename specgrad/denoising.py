@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from specgrad._array import namespace, real_part
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.functions import One
@@ -19,7 +20,7 @@ from specgrad.samples import (
 from specgrad.solvers import DenseEigh, Solver
 from specgrad.statistics import of_covariance
 from specgrad.truncation import EnergyRatio, Truncation
-from specgrad.validation import require_matrices, to_computing_precision
+from specgrad.validation import first_index, require_matrices, require_method, to_computing_precision
 
 __all__ = ["Standardise", "denoising_matrix", "pca_denoise"]
 
@@ -105,6 +106,7 @@ def pca_denoise(
     require_samples(x, "x", correction)
     require_groups(groups, x)
     require_affine(weight, bias, x)
+    require_method(truncation, "keep", "truncation", "MaxRank(4)")
     require_choices(One(), solver, gradient, truncation)
     matrix = _matrix(scaling, solver, gradient, truncation)
     filtered = SpectralFilter(function=matrix, groups=groups, correction=correction, eps=0.0)
@@ -112,6 +114,7 @@ def pca_denoise(
     view = binding.view(outputs[-1])
     if check_finite and view is not None:
         require_finite_covariance(view, "x")
+        _require_variances(view, scaling)
     return DenoisingResult(*outputs[:4])
 
 
@@ -153,11 +156,13 @@ def denoising_matrix(
            [0.25, 0.25]])
     """
     require_matrices(covariance, "covariance")
+    require_method(truncation, "keep", "truncation", "MaxRank(4)")
     require_choices(One(), solver, gradient, truncation)
     covariance = to_computing_precision(covariance)
     view = binding.view(covariance)
     if check_finite and view is not None:
         require_finite_covariance(view, "the data")
+        _require_variances(view, scaling)
     return binding.apply(_matrix(scaling, solver, gradient, truncation), covariance)[0]
 
 
@@ -167,3 +172,19 @@ def _matrix(
     """``C -> (M, ...)``."""
     projector = of_covariance(One(), solver, gradient, truncation)
     return projector if scaling is None else Standardised(function=projector, eps=scaling.eps)
+
+
+def _require_variances(covariance: Array, scaling: Standardise | None) -> None:
+    """Raise if a variable cannot be divided by its standard deviation; `covariance` must be readable."""
+    if scaling is None:
+        return
+    xp = namespace(covariance)
+    constant = ~(real_part(xp.linalg.diagonal(covariance)) + scaling.eps > 0)
+    if not bool(xp.any(constant)):
+        return
+    *batch, variable = first_index(constant)
+    raise ValueError(
+        f"Variable {variable} of the covariance at batch index {tuple(batch)} is constant, and cannot be "
+        "divided by its standard deviation: take it out, or add to the variances with "
+        "scaling=Standardise(eps=1e-5)."
+    )

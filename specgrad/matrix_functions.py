@@ -8,7 +8,7 @@ from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.derivatives.newton_schulz import residual
 from specgrad.functions import Domain, InverseSqrt, MatrixFunction, One, Sqrt
 from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
-from specgrad.primitives import ApplyFunction, NewtonSchulzRoot
+from specgrad.primitives import ApplyFunction, SquareRoot
 from specgrad.solvers import DenseEigh, RootSolver, Solver, has_own_derivative, is_root_solver, prepare
 from specgrad.truncation import Truncation
 from specgrad.validation import (
@@ -134,6 +134,7 @@ def spectral_projector(
            [0., 0., 0.],
            [0., 0., 1.]])
     """
+    require_method(truncation, "keep", "truncation", "MaxRank(4)")
     return evaluate(binding, a, One(), solver, gradient, truncation, check_finite)
 
 
@@ -192,7 +193,7 @@ def as_primitive(
 ) -> Primitive:
     """``A -> (f(A), ...)`` for choices that go together and a solver that is prepared for its input."""
     if is_root_solver(solver):
-        return NewtonSchulzRoot(steps=solver.steps, inverse_first=isinstance(function, InverseSqrt))
+        return SquareRoot(solver=solver, inverse_first=isinstance(function, InverseSqrt))
     solver = cast(Solver, solver)
     rule = _rule(solver, gradient)
     return ApplyFunction(function=function, solver=solver, gradient=rule, truncation=truncation)

@@ -151,6 +151,7 @@ def covariance_pool(
     view = binding.view(outputs[1])
     if check_finite and view is not None:
         require_finite_covariance(view, "x")
+    if check_finite or is_root_solver(solver):
         judge(binding, outputs[2:], function, solver, truncation)
     return outputs[0]
 

@@ -21,6 +21,7 @@ __all__ = [
     "MaxRank",
     "RayleighMismatch",
     "Truncation",
+    "leading",
     "leading_run",
 ]
 
@@ -218,3 +219,8 @@ def leading_run(marks: Array) -> Array:
     xp = namespace(marks)
     breaks = xp.astype(~marks, xp.int32)
     return xp.cumulative_sum(breaks, axis=-1) <= breaks[..., :1]
+
+
+def leading(rank: Array, size: int) -> Array:
+    """The mask (..., size) of the first `rank` positions; `rank` (...) is an integer."""
+    return namespace(rank).arange(size, dtype=rank.dtype, device=device(rank)) < rank[..., None]

@@ -1,8 +1,9 @@
 """Checks of arguments, with errors that say what was given, what is needed and what to do."""
 
-from specgrad._array import adjoint, device, eps, is_array, is_complex, is_floating, is_half, namespace
+from specgrad._array import adjoint, eps, is_array, is_complex, is_floating, is_half, namespace
 from specgrad._typing import Array
 from specgrad.functions import Domain
+from specgrad.truncation import leading
 
 __all__ = [
     "batch_index",
@@ -91,9 +92,7 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
     rounding = values.shape[-1] * eps(values) * magnitude
     outside = domain.outside(values, rounding)
     if rank is not None:
-        outside = outside & (
-            xp.arange(values.shape[-1], dtype=rank.dtype, device=device(rank)) < rank[..., None]
-        )
+        outside = outside & leading(rank, values.shape[-1])
     if not bool(xp.any(outside)):
         return
     index = first_index(xp.any(outside, axis=-1))

@@ -35,6 +35,8 @@ class TorchBinding:
     def apply(self, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
         with without_autocast(arrays[0]):
             if torch.compiler.is_exporting():
+                if not torch.is_grad_enabled():
+                    return primitive.forward(*arrays)
                 return _by_operations(primitive, *arrays)
             if torch.compiler.is_compiling():
                 return _compiled(primitive, *arrays)
@@ -180,8 +182,10 @@ def _is_nested_forward_mode() -> bool:
 def _moved(
     outputs: tuple[Tensor, ...], tangents: tuple[Tensor | None, ...], length: float
 ) -> tuple[Tensor, ...]:
+    # An infinite derivative times a step of zero is no number, and must not reach the value. It still reaches
+    # the gradient, as the gradient of what is not selected is 0 times infinity.
     return tuple(
-        output if tangent is None else output + length * tangent
+        output if tangent is None else torch.where(torch.isfinite(tangent), output + length * tangent, output)
         for output, tangent in zip(outputs, tangents, strict=True)
     )
 

@@ -330,6 +330,24 @@ def test_a_singular_covariance_without_truncation_is_named(backend):
         zca_whiten(backend.array(x), truncation=None)
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered in divide:RuntimeWarning")
+def test_a_constant_variable_that_would_be_standardised_is_named(backend):
+    x = samples()
+    x[3] = 2.0
+    with pytest.raises(ValueError, match=r"Variable 3 of the covariance at batch index \(0,\) is constant"):
+        pca_denoise(backend.array(x))
+    with pytest.raises(ValueError, match=r"Variable 1 .*Standardise\(eps=1e-5\)"):
+        denoising_matrix(backend.array(np.diag([1.0, 0.0])))
+    assert np.all(np.isfinite(backend.numpy(pca_denoise(backend.array(x), scaling=None).denoised)))
+
+
+def test_denoising_needs_a_truncation(backend):
+    x = backend.array(samples())
+    for function in (pca_denoise, lambda x, **options: denoising_matrix(covariance(x), **options)):
+        with pytest.raises(TypeError, match=r"truncation is None, and .* is needed, such as MaxRank\(4\)"):
+            function(x, truncation=None)
+
+
 @pytest.mark.parametrize("function", [covariance, covariance_pool, zca_whiten, pca_denoise])
 def test_data_of_the_wrong_kind(backend, function):
     with pytest.raises(ValueError, match=r"shape \(3,\).*variables in rows with samples last"):

@@ -1,5 +1,7 @@
 """The systems of the papers, each a pair of a solver and a gradient rule, on the root of a covariance."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -138,6 +140,38 @@ def test_newton_schulz_says_when_it_has_not_converged():
     with pytest.raises(ConvergenceError, match="more steps"):
         sqrtm(ill, solver=NewtonSchulz(5, RaiseResidual()))
     sqrtm(ill, solver=NewtonSchulz(40, RaiseResidual()))
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """A user's own roots, those of diagonal matrices."""
+
+    steps: int = 1
+    residual: AcceptResidual = AcceptResidual()
+
+    def root(self, a):
+        size = np.sqrt(np.abs(np.diagonal(a)))
+        return np.diag(size), np.diag(1 / size)
+
+    def root_vjp(self, a, cotangents):
+        given = [0.0 if g is None else np.diagonal(g) for g in cotangents]
+        size = np.sqrt(np.diagonal(a))
+        return np.diag(given[0] / (2 * size) - given[1] / (2 * size**3))
+
+    def root_jvp(self, a, tangent):
+        size = np.sqrt(np.diagonal(a))
+        along = np.diagonal(tangent)
+        return np.diag(along / (2 * size)), np.diag(-along / (2 * size**3))
+
+
+def test_the_roots_of_a_user_are_used():
+    a = np.diag([4.0, 9.0])
+    root, pullback = vjp(sqrtm, a, solver=Diagonal())
+    np.testing.assert_array_equal(root, np.diag([2.0, 3.0]))
+    np.testing.assert_allclose(pullback(np.eye(2))[0], np.diag([1 / 4, 1 / 6]))
+    inverse, tangent = jvp(specgrad.inv_sqrtm, (a,), (np.eye(2),), solver=Diagonal())
+    np.testing.assert_array_equal(inverse, np.diag([1 / 2, 1 / 3]))
+    np.testing.assert_allclose(tangent, np.diag([-1 / 16, -1 / 54]))
 
 
 def test_newton_schulz_keeps_a_sample_from_its_neighbours(backend):

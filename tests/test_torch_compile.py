@@ -216,6 +216,33 @@ def test_exported_has_the_hessian_of_eager(options):
     torch.testing.assert_close(func.hessian(program)(a), expected, **ROUNDING)
 
 
+def test_an_infinite_derivative_does_not_reach_the_exported_value():
+    tied = torch.eye(3, dtype=torch.float64, requires_grad=True)
+
+    def vectors(a):
+        return specgrad_torch.eigh(a, gap=ExactGap())[1]
+
+    program = exported(vectors, tied)
+    torch.testing.assert_close(program(tied), vectors(tied))
+    for function in (program, vectors):
+        (found,) = torch.autograd.grad(torch.sum(function(tied) ** 3), tied)
+        assert not torch.all(torch.isfinite(found))
+
+
+def test_exported_without_gradients_has_the_forward_pass_alone():
+    a = matrices((9.0, 3.0, 1.0))
+
+    class Root(torch.nn.Module):
+        def forward(self, a):
+            return specgrad_torch.sqrtm(a)
+
+    with torch.no_grad():
+        without = torch.export.export(Root(), (a,))
+    lengths = [len(program.graph.nodes) for program in (without, torch.export.export(Root(), (a,)))]
+    assert 2 * lengths[0] < lengths[1]
+    torch.testing.assert_close(without.module()(a), specgrad_torch.sqrtm(a))
+
+
 def test_exported_has_forward_mode():
     a = matrices(RAGGED)
     tangent = torch.ones_like(a)

@@ -7,7 +7,7 @@ import pickle
 import pytest
 from torch_cases import torch
 
-from specgrad import EnergyRatio, MaxRank
+from specgrad import EnergyRatio, MaxRank, NewtonSchulz
 from specgrad_torch.nn import CovariancePooling, PCADenoising, ZCAWhitening
 
 LAYERS = [ZCAWhitening, PCADenoising]
@@ -177,3 +177,26 @@ def test_frozen_values_are_arguments_of_every_layer(layer):
     for other in (layer, CovariancePooling):
         assert common <= inspect.signature(other).parameters.keys()
     assert layer(6, truncation=EnergyRatio(0.5)).truncation == EnergyRatio(0.5)
+
+
+def test_choices_that_cannot_go_together_are_refused_before_training(layer):
+    with pytest.raises(ValueError, match="computes square roots and inverse square roots"):
+        layer(6, truncation=MaxRank(2), solver=NewtonSchulz())
+    with pytest.raises(TypeError, match="solver is 'eigh', and a value with a method solve"):
+        layer(6, solver="eigh")
+    if layer is PCADenoising:
+        with pytest.raises(TypeError, match="truncation is None, and a value with a method keep"):
+            layer(6, truncation=None)
+
+
+def test_eps_may_change_in_training(layer):
+    x = inputs()
+    changed = layer(6, dtype=torch.float64)
+    changed.eps = 0.5
+    torch.testing.assert_close(changed(x), layer(6, eps=0.5, dtype=torch.float64)(x))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_integers_are_refused(layer, training):
+    with pytest.raises(TypeError, match=r"dtype torch.int64.*x.float\(\)"):
+        layer(6).train(training)(torch.ones(8, 6, dtype=torch.int64))

@@ -6,6 +6,8 @@ from torch_cases import torch
 from specgrad import (
     AcceptResidual,
     ClippedGap,
+    ConvergenceError,
+    ConvergenceWarning,
     DaleckiiKrein,
     DenseEigh,
     DenseSVD,
@@ -16,8 +18,10 @@ from specgrad import (
     PadeGap,
     PowerIteration,
     PowerIterationGap,
+    RaiseResidual,
     TaylorGap,
     ThroughEigenvectors,
+    ThroughSolver,
     TopNGap,
 )
 from specgrad_torch.nn import CovariancePooling, HybridProtocol, PCADenoising, ZCAWhitening
@@ -136,7 +140,7 @@ def test_input_of_the_wrong_shape_is_named():
     for shape in ((2, 5), (2, 4, 3)):
         with pytest.raises(ValueError, match=r"CovariancePooling\(5\) was given an input of shape"):
             CovariancePooling(5)(torch.ones(shape))
-    with pytest.raises(ValueError, match="0 samples"):
+    with pytest.raises(ValueError, match="no positions"):
         CovariancePooling(5)(torch.ones(2, 5, 0))
 
 
@@ -210,3 +214,48 @@ def test_the_protocol_keeps_what_each_layer_began_with():
 def test_the_protocol_needs_a_layer_to_change():
     with pytest.raises(ValueError, match="Linear has none"):
         HybridProtocol(torch.nn.Linear(2, 2), 1)
+
+
+def test_the_protocol_refuses_a_last_stage_that_could_not_work():
+    with pytest.raises(ValueError, match="NewtonSchulzGradient"):
+        HybridProtocol(ZCAWhitening(6), 1, gradient=NewtonSchulzGradient(5))
+    with pytest.raises(TypeError, match="solver is 'eigh'"):
+        HybridProtocol(CovariancePooling(6), 1, solver="eigh")
+    with pytest.raises(ValueError, match="milestone=-1"):
+        HybridProtocol(CovariancePooling(6), -1)
+
+
+def test_a_method_that_has_not_converged_says_so_in_a_layer(monkeypatch):
+    monkeypatch.setattr("specgrad._warn._WARNED", set())
+    x = features(eigenvalues=(1.0, 1e-3, 1e-4, 1e-4, 1e-5))
+    with pytest.warns(ConvergenceWarning, match="has not converged in 5 steps"):
+        CovariancePooling(5, solver=NewtonSchulz(5))(x)
+    with pytest.raises(ConvergenceError):
+        CovariancePooling(5, solver=NewtonSchulz(5, RaiseResidual()))(x)
+    with pytest.raises(ConvergenceError):
+        ZCAWhitening(5, truncation=None, solver=NewtonSchulz(5, RaiseResidual()), dtype=x.dtype)(x)
+
+
+def test_a_solver_may_be_named_as_its_own_gradient():
+    x, solver = features(), PowerIteration(4)
+    named = CovariancePooling(5, solver=solver, gradient=ThroughSolver(solver))
+    torch.testing.assert_close(
+        pooled_and_gradient(named, x), pooled_and_gradient(CovariancePooling(5, solver=solver), x)
+    )
+
+
+def test_the_reduction_is_reset():
+    layer = CovariancePooling(5, reduction=2)
+    layer(torch.randn(3, 5, 4))
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    layer.reset_parameters()
+    after = layer.state_dict()
+    assert torch.all(after["reduction.0.weight"] != before["reduction.0.weight"])
+    assert not torch.any(after["reduction.1.running_mean"])
+    CovariancePooling(5).reset_parameters()
+
+
+@pytest.mark.parametrize("options", [{"num_features": 0}, {"num_features": 4, "reduction": 0}])
+def test_at_least_one_channel(options):
+    with pytest.raises(ValueError, match="at least one channel"):
+        CovariancePooling(**options)

@@ -3,8 +3,8 @@
 import pytest
 from torch_cases import torch
 
-from specgrad import MaxRank
-from specgrad_torch.nn import PCADenoising, ZCAWhitening
+from specgrad import MaxRank, NewtonSchulz
+from specgrad_torch.nn import CovariancePooling, PCADenoising, ZCAWhitening
 
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -21,9 +21,10 @@ LAYERS = {
 }
 
 
-def exported(module, x):
+def exported(module, x, differentiable=True):
     batch = torch.export.Dim("batch")
-    program = torch.onnx.export(module, (x,), dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
+    with torch.set_grad_enabled(differentiable):
+        program = torch.onnx.export(module, (x,), dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     operations = {node.op_type for node in program.model.graph}
 
@@ -48,3 +49,13 @@ def test_evaluation_runs_elsewhere_by_plain_products(name):
     for count in (1, 9):
         x = torch.randn(count, *shape, generator=generator)
         torch.testing.assert_close(run(x), layer(x).detach(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("differentiable", [True, False])
+def test_pooling_by_products_runs_elsewhere(differentiable):
+    layer = CovariancePooling(5, solver=NewtonSchulz(15)).eval()
+    run, operations = exported(layer, torch.randn(4, 5, 6, 6), differentiable)
+    # Without derivatives there is nothing to keep out of the value.
+    assert ("Where" in operations) is differentiable
+    x = torch.randn(3, 5, 6, 6)
+    torch.testing.assert_close(run(x), layer(x).detach(), atol=1e-5, rtol=1e-5)

@@ -2,7 +2,7 @@
 
 from specgrad.primitives.eigh import Eigh
 from specgrad.primitives.matrix_function import ApplyFunction, Frechet
-from specgrad.primitives.newton_schulz import NewtonSchulzRoot
+from specgrad.primitives.square_root import SquareRoot
 from specgrad.primitives.standardised import Standardised
 from specgrad.primitives.statistics import Covariance, PooledCovariance, SpectralFilter
 
@@ -11,8 +11,8 @@ __all__ = [
     "Covariance",
     "Eigh",
     "Frechet",
-    "NewtonSchulzRoot",
     "PooledCovariance",
     "SpectralFilter",
+    "SquareRoot",
     "Standardised",
 ]

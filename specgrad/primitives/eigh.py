@@ -11,7 +11,7 @@ from specgrad.gaps import GapRule
 from specgrad.gauge import GaugePolicy, may_have_ties
 from specgrad.primitives._cotangents import add
 from specgrad.solvers import DifferentiatedSolver, Solver, decompose
-from specgrad.truncation import MaxRank, Truncation, leading_run
+from specgrad.truncation import MaxRank, Truncation, leading, leading_run
 
 __all__ = ["Eigh"]
 
@@ -87,7 +87,7 @@ class Eigh:
             columns = min(self.truncation.rank, values.shape[-1])
             return values[..., :columns], vectors[..., :, :columns]
         xp = namespace(values)
-        kept = _leading(rank, values.shape[-1])
+        kept = leading(rank, values.shape[-1])
         return xp.where(kept, values, 0.0), xp.where(as_row(kept), vectors, 0.0)
 
     def _extend(
@@ -95,7 +95,7 @@ class Eigh:
     ) -> tuple[Array | None, Array | None]:
         """The transpose of `_restrict`."""
         xp = namespace(values)
-        kept = _leading(rank, values.shape[-1])
+        kept = leading(rank, values.shape[-1])
         if g_values is not None:
             g_values = xp.where(kept, _widen(g_values, values.shape[-1]), 0.0)
         if g_vectors is not None:
@@ -118,11 +118,6 @@ class Eigh:
         own = cast(DifferentiatedSolver, self.solver).jvp(a, tangent)
         ascending = xp.argsort(values, axis=-1, stable=True)
         return take_columns(xp.argsort(ascending, axis=-1), *own)
-
-
-def _leading(rank: Array, size: int) -> Array:
-    """The mask (..., size) of the first `rank` positions."""
-    return namespace(rank).arange(size, dtype=rank.dtype, device=device(rank)) < rank[..., None]
 
 
 def _widen(columns: Array, size: int) -> Array:

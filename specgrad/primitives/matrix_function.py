@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from specgrad._array import adjoint, as_row, device, eps, namespace, take_columns
+from specgrad._array import adjoint, as_row, eps, namespace, take_columns
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
@@ -12,7 +12,7 @@ from specgrad.functions import Domain, MatrixFunction, stand_in
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gradients import DaleckiiKrein, GradientRule, Spectrum, ThroughEigenvectors
 from specgrad.solvers import Solver, decompose
-from specgrad.truncation import Truncation, leading_run
+from specgrad.truncation import Truncation, leading, leading_run
 
 __all__ = ["ApplyFunction", "Frechet"]
 
@@ -85,7 +85,7 @@ class ApplyFunction:
 
     def _spectrum(self, a: Array, outputs: Arrays) -> Spectrum:
         *_, values, vectors = outputs
-        kept = None if self.truncation is None else _kept(outputs[1], values)
+        kept = None if self.truncation is None else leading(outputs[1], values.shape[-1])
         return Spectrum(a, values, vectors, kept)
 
 
@@ -137,12 +137,7 @@ class Frechet:
 def _unpack(rest: Arrays) -> tuple[Array | None, Array, Array, Array]:
     """``([rank,] l, V, E)`` as the mask of what is kept, or None, and the other three."""
     *rank, values, vectors, direction = rest
-    return (_kept(rank[0], values) if rank else None), values, vectors, direction
-
-
-def _kept(rank: Array, values: Array) -> Array:
-    position = namespace(rank).arange(values.shape[-1], dtype=rank.dtype, device=device(rank))
-    return position < rank[..., None]
+    return (leading(rank[0], values.shape[-1]) if rank else None), values, vectors, direction
 
 
 def _dominant_first(function: MatrixFunction, values: Array, vectors: Array) -> tuple[Array, Array]:

@@ -198,11 +198,8 @@ def _with_optional(arrays: Arrays) -> tuple[Array, Array | None]:
 def _upper_triangle(a: Array) -> Array:
     """The upper triangle of (..., n, n) with its diagonal, row by row: (..., n(n+1)/2)."""
     xp = namespace(a)
-    n = a.shape[-1]
-    position = xp.arange(n * n, device=device(a))
-    below = xp.astype(position // n > position % n, xp.int8)
-    order = xp.argsort(below, stable=True)[: n * (n + 1) // 2]
-    return xp.take(xp.reshape(a, (*a.shape[:-2], n * n)), order, axis=-1)
+    rows = [a[..., k, k:] for k in range(a.shape[-1])]
+    return xp.concat(rows, axis=-1) if rows else xp.reshape(a, a.shape[:-1])
 
 
 def _from_upper_triangle(vector: Array, n: int) -> Array:

@@ -51,13 +51,19 @@ class DifferentiatedSolver(Protocol):
 
 
 class RootSolver(Protocol):
-    """A solver of square roots that knows no eigenvalues: `NewtonSchulz`."""
+    """A frozen value that finds square roots without eigenvalues, with the derivative of its own steps."""
 
     steps: int
     residual: "ResidualPolicy"
 
     def root(self, a: Array) -> tuple[Array, Array]:
-        """The square root of `a` and its inverse, shape (..., n, n) each."""
+        """The square root of `a`, which is Hermitian, and its inverse, shape (..., n, n) each."""
+
+    def root_vjp(self, a: Array, cotangents: tuple[Array | None, Array | None]) -> Array:
+        """The cotangent of `a`, Hermitian, from those of root and inverse, None for zero."""
+
+    def root_jvp(self, a: Array, tangent: Array) -> tuple[Array, Array]:
+        """The tangents of root and inverse from that of `a`, whose Hermitian part counts."""
 
 
 class ResidualPolicy(Protocol):

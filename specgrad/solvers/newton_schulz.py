@@ -98,8 +98,13 @@ class NewtonSchulz:
             raise ValueError(f"NewtonSchulz needs at least 1 step, not {self.steps}.")
 
     def root(self, a: Array) -> tuple[Array, Array]:
-        """The square root of `a` and its inverse, shape (..., n, n) each."""
         return newton_schulz.forward(a, self.steps)
+
+    def root_vjp(self, a: Array, cotangents: tuple[Array | None, Array | None]) -> Array:
+        return newton_schulz.vjp(a, self.steps, *cotangents)
+
+    def root_jvp(self, a: Array, tangent: Array) -> tuple[Array, Array]:
+        return newton_schulz.jvp(a, self.steps, tangent)
 
 
 def _excess(residual: Array, tolerance: float) -> float | None:

@@ -5,9 +5,11 @@ from typing import Any
 from torch import Tensor
 
 from specgrad import DenseEigh, EnergyRatio, Standardise
+from specgrad.functions import One
 from specgrad.gradients import GradientRule
-from specgrad.solvers import Solver
+from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
+from specgrad.validation import require_method
 from specgrad_torch import denoising_matrix, pca_denoise
 from specgrad_torch.nn.spectral_normalisation import SpectralNormalisation
 
@@ -65,6 +67,8 @@ class PCADenoising(SpectralNormalisation):
     2
     """
 
+    function = One()
+
     def __init__(
         self,
         num_features: int,
@@ -95,7 +99,10 @@ class PCADenoising(SpectralNormalisation):
             device,
             dtype,
         )
-        self._scaling = Standardise(eps)
+
+    def require_choices(self, solver: Solver | RootSolver, gradient: GradientRule | None) -> None:
+        require_method(self.truncation, "keep", "truncation", "MaxRank(4)")
+        super().require_choices(solver, gradient)
 
     def filter(self, samples: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
         return tuple(
@@ -105,7 +112,7 @@ class PCADenoising(SpectralNormalisation):
                 bias,
                 truncation=self.truncation,
                 groups=self.groups,
-                scaling=self._scaling,
+                scaling=Standardise(self.eps),
                 solver=self.solver,
                 gradient=self.gradient,
                 check_finite=False,
@@ -116,7 +123,7 @@ class PCADenoising(SpectralNormalisation):
         return denoising_matrix(
             covariance,
             truncation=self.truncation,
-            scaling=self._scaling,
+            scaling=Standardise(self.eps),
             solver=self.solver,
             gradient=self.gradient,
             check_finite=False,

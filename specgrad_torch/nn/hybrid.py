@@ -7,6 +7,8 @@ from torch import nn
 from specgrad import DenseEigh
 from specgrad.gradients import GradientRule
 from specgrad.solvers import RootSolver, Solver
+from specgrad_torch.nn.pooling import CovariancePooling
+from specgrad_torch.nn.spectral_normalisation import SpectralNormalisation
 
 __all__ = ["HybridProtocol"]
 
@@ -16,7 +18,8 @@ class HybridProtocol:
 
     Newton-Schulz iteration trains well and fast; an accurate eigendecomposition gains in the last stage,
     where steps are small. It is stepped like a scheduler of `torch.optim.lr_scheduler`, beside it, and
-    touches neither parameters nor the state of the optimizer.
+    touches neither parameters nor the state of the optimizer. Make it while the layers have their first
+    solver, and then load its state: the position is saved, and what the first stage was is not.
 
     Parameters
     ----------
@@ -31,8 +34,8 @@ class HybridProtocol:
 
     Raises
     ------
-    ValueError
-        If no layer in the module has a solver to change.
+    TypeError, ValueError
+        If no layer in the module has a solver to change, or one could not work with that of the last stage.
 
     References
     ----------
@@ -60,12 +63,18 @@ class HybridProtocol:
         gradient: GradientRule | None = None,
     ) -> None:
         self._layers = [
-            layer for layer in module.modules() if hasattr(layer, "solver") and hasattr(layer, "gradient")
+            layer
+            for layer in module.modules()
+            if isinstance(layer, SpectralNormalisation | CovariancePooling)
         ]
         if not self._layers:
             raise ValueError(
                 f"HybridProtocol changes layers of specgrad_torch.nn, and {type(module).__name__} has none."
             )
+        if milestone < 0:
+            raise ValueError(f"milestone={milestone} is over before training begins: 0 or more is needed.")
+        for layer in self._layers:
+            layer.require_choices(solver, gradient)
         self.milestone, self.solver, self.gradient = milestone, solver, gradient
         self._first = [(layer.solver, layer.gradient) for layer in self._layers]
         self.last_epoch = 0

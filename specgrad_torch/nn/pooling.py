@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from specgrad import DenseEigh, EigenvalueFloor, Sqrt
 from specgrad.functions import MatrixFunction
-from specgrad.gradients import GradientRule, NewtonSchulzGradient
+from specgrad.gradients import GradientRule, NewtonSchulzGradient, ThroughSolver
+from specgrad.matrix_functions import require_choices
 from specgrad.solvers import RootSolver, Solver, has_own_derivative, is_root_solver
 from specgrad.truncation import Truncation
 from specgrad_torch import covariance_pool
@@ -84,9 +85,15 @@ class CovariancePooling(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        channels = num_features if reduction is None else reduction
+        if num_features < 1 or channels < 1:
+            raise ValueError(
+                f"CovariancePooling was given num_features={num_features} and reduction={reduction}, and at "
+                "least one channel is needed."
+            )
         self.num_features, self.function, self.eps = num_features, function, eps
         self.truncation, self.solver, self.gradient = truncation, solver, gradient
-        channels = num_features if reduction is None else reduction
+        self.require_choices(solver, gradient)
         self.out_features = channels * (channels + 1) // 2
         self.reduction: nn.Module = nn.Identity()
         if reduction is not None:
@@ -95,6 +102,16 @@ class CovariancePooling(nn.Module):
                 nn.BatchNorm1d(reduction, device=device, dtype=dtype),
                 nn.ReLU(inplace=True),
             )
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters of the reduction anew, and forget its running statistics."""
+        for layer in self.reduction.children():
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+
+    def require_choices(self, solver: Solver | RootSolver, gradient: GradientRule | None) -> None:
+        """Raise if the layer could not work with these."""
+        require_choices(self.function, solver, gradient, self._truncation(solver, gradient))
 
     def extra_repr(self) -> str:
         return (
@@ -108,19 +125,26 @@ class CovariancePooling(nn.Module):
                 f"CovariancePooling({self.num_features}) was given an input of shape {tuple(x.shape)}, and "
                 f"(N, {self.num_features}, ...) with one or more axes of positions is needed."
             )
+        if 0 in x.shape[2:]:
+            raise ValueError(
+                f"CovariancePooling({self.num_features}) was given an input of shape {tuple(x.shape)}, which "
+                "has no positions to take a covariance over."
+            )
         features = self.reduction(x.flatten(2))
         pooled = covariance_pool(
             features,
             function=self.function,
             eps=self.eps,
-            truncation=self.truncation if self._chooses_eigenvalues() else None,
+            truncation=self._truncation(self.solver, self.gradient),
             solver=self.solver,
             gradient=self.gradient,
             check_finite=False,
         )
         return pooled.to(x.dtype)
 
-    def _chooses_eigenvalues(self) -> bool:
-        if is_root_solver(self.solver) or isinstance(self.gradient, NewtonSchulzGradient):
-            return False
-        return self.gradient is not None or not has_own_derivative(self.solver)
+    def _truncation(self, solver: Solver | RootSolver, gradient: GradientRule | None) -> Truncation | None:
+        """The truncation, unless the method differentiates its own steps."""
+        own = has_own_derivative(solver) if gradient is None else isinstance(gradient, ThroughSolver)
+        if own or is_root_solver(solver) or isinstance(gradient, NewtonSchulzGradient):
+            return None
+        return self.truncation

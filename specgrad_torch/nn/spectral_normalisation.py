@@ -1,11 +1,13 @@
 """What whitening and denoising layers share: parameters, running statistics, shapes. No mathematics."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from specgrad.functions import MatrixFunction
 from specgrad.gradients import GradientRule
+from specgrad.matrix_functions import require_choices
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
 from specgrad_torch._bind import without_autocast
@@ -17,7 +19,7 @@ __all__ = ["SpectralNormalisation"]
 class SpectralNormalisation(nn.Module):
     """A layer that applies a matrix made of the covariance of its input, by batch or by running statistics.
 
-    A subclass says how: `filter` for samples at hand, `matrix` for a covariance.
+    A subclass says how: `filter` for samples at hand, `matrix` for a covariance, made by its `function`.
 
     Parameters
     ----------
@@ -28,6 +30,8 @@ class SpectralNormalisation(nn.Module):
     process_group : torch.distributed.ProcessGroup, optional
         Over which batch statistics are synchronised.
     """
+
+    function: ClassVar[MatrixFunction]
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class SpectralNormalisation(nn.Module):
         self.affine, self.track_running_stats = affine, track_running_stats
         self.truncation, self.solver, self.gradient = truncation, solver, gradient
         self.process_group = process_group
+        self.require_choices(solver, gradient)
         parameter = nn.Parameter if affine else lambda tensor: None
         self.register_parameter("weight", parameter(torch.empty(num_features, device=device, dtype=dtype)))
         self.register_parameter("bias", parameter(torch.empty(num_features, device=device, dtype=dtype)))
@@ -88,6 +93,10 @@ class SpectralNormalisation(nn.Module):
             f"track_running_stats={self.track_running_stats}, groups={self.groups}, "
             f"truncation={self.truncation}, solver={self.solver}, gradient={self.gradient}"
         )
+
+    def require_choices(self, solver: Solver | RootSolver, gradient: GradientRule | None) -> None:
+        """Raise if the layer could not work with these."""
+        require_choices(self.function, solver, gradient, self.truncation)
 
     def filter(self, samples: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
         """The output for samples (C, m), and what the running statistics follow: mean and matrix."""
@@ -142,6 +151,11 @@ class SpectralNormalisation(nn.Module):
         return self._in_format(y.reshape(x.shape), x)
 
     def _check(self, x: Tensor) -> None:
+        if not x.is_floating_point():
+            raise TypeError(
+                f"{type(self).__name__} was given an input of dtype {x.dtype}, and a real floating dtype is "
+                "needed: convert it first, for instance by x.float()."
+            )
         if x.ndim < 2 or x.shape[1] != self.num_features:
             raise ValueError(
                 f"{type(self).__name__}({self.num_features}) was given an input of shape {tuple(x.shape)}, "

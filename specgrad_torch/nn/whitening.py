@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from specgrad import DenseEigh, EigenvalueFloor, EnergyRatio
+from specgrad import DenseEigh, EigenvalueFloor, EnergyRatio, InverseSqrt
 from specgrad.gradients import GradientRule
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
@@ -37,9 +37,8 @@ class ZCAWhitening(SpectralNormalisation):
         normalisation. One batched decomposition, whatever their number.
     truncation : Truncation or None
         Which eigenvalues of the covariance to keep, as in `specgrad.zca_whiten`: by default the leading
-        ones that hold all but 1e-4 of the energy. Layers behind a
-        convolution of few inputs have a covariance of low rank, and whitening its rounding ruins a
-        network.
+        ones that hold all but 1e-4 of the energy. Layers behind a convolution of few inputs have a
+        covariance of low rank, and whitening its rounding ruins a network.
     solver, gradient
         As in `specgrad.inv_sqrtm`: which method of the papers, by default the exact gradient.
         `NewtonSchulz` knows no truncation: give ``truncation=None``.
@@ -77,6 +76,8 @@ class ZCAWhitening(SpectralNormalisation):
     >>> torch.allclose(torch.cov(y, correction=0)[:2, :2], torch.eye(2), atol=1e-3)
     True
     """
+
+    function = InverseSqrt()
 
     def __init__(
         self,
