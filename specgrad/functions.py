@@ -16,9 +16,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from specgrad._array import namespace
+from specgrad._array import eps, namespace
 from specgrad._typing import Array
-from specgrad.divided_differences import NEAR, mean_on_interval, second_difference, second_from_first_or_mean
+from specgrad.divided_differences import (
+    NEAR,
+    mean_on_interval,
+    power_difference,
+    second_difference,
+    second_from_first_or_mean,
+    second_power_difference,
+)
 
 __all__ = [
     "Domain",
@@ -91,13 +98,13 @@ class InverseSqrt:
 
     def divided_difference(self, x: Array, y: Array) -> Array:
         a, b = self(x), self(y)
-        product = a * b
-        return product * product / -(a + b)
+        return -a * b * (a * b / (a + b))
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         a, b, c = self(x), self(y), self(z)
-        pairs = (a + b) * (b + c) * (a + c)
-        return (a * b * c) ** 2 * (a * b + b * c + a * c) / pairs
+        # In this order no intermediate leaves the exponent range before the result does.
+        means = (a * b / (a + b)) * (b * c / (b + c)) * (a * c / (a + c))
+        return means * (a * b + b * c + a * c)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class Power:
 
     With ``b`` the smaller of the two for exponents below 1, the larger from 1 up, and ``t = (a - b)/b``,
     ``f[a, b] = b^(p-1) expm1(p log1p t)/t``; in the other order it cancels after all. Integer exponents
-    take a sum instead, ``a^(p-1) + a^(p-2) b + ... + b^(p-1)``, and accept negative eigenvalues.
+    take `power_difference` instead, by sums and products alone, and accept negative eigenvalues.
 
     Parameters
     ----------
@@ -132,12 +139,13 @@ class Power:
     def divided_difference(self, x: Array, y: Array) -> Array:
         xp, p = namespace(x), self.exponent
         if self._is_integer:
-            return _integer_power_difference(x, y, int(p))
+            return power_difference(x, y, int(p))
         smaller, larger = xp.minimum(x, y), xp.maximum(x, y)
         base, other = (smaller, larger) if p < 1 else (larger, smaller)
         positive = base > 0
         safe = xp.where(positive, base, 1.0)
         t = xp.where(positive, (other - base) / safe, 0.0)
+        t = xp.where(t > -1.0, t, eps(t) - 1.0)  # of `other` nothing is left then, and log1p(-1) is infinite
         zero = t == 0
         ratio = xp.expm1(p * xp.log1p(xp.where(zero, 1.0, t))) / xp.where(zero, 1.0, t)
         general = safe ** (p - 1) * xp.where(zero, p, ratio)
@@ -145,6 +153,8 @@ class Power:
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         p = self.exponent
+        if self._is_integer:
+            return second_power_difference(x, y, z, int(p))
         return second_from_first_or_mean(
             self, lambda u: p * (p - 1) * u ** (p - 2), x, y, z, relative_to_values=True
         )
@@ -271,14 +281,6 @@ class FromDerivative:
         close = xp.abs(x - y) <= NEAR * xp.maximum(xp.abs(x), xp.abs(y))
         quotient = (self.function(x) - self.function(y)) / xp.where(close, 1.0, x - y)
         return xp.where(close, mean_on_interval(self.derivative, x, y), quotient)
-
-
-def _integer_power_difference(x: Array, y: Array, p: int) -> Array:
-    """``(x^p - y^p)/(x - y)`` for an integer p, by summation."""
-    total = 0.0 * (x + y)
-    for k in range(abs(p)):
-        total = total + x**k * y ** (abs(p) - 1 - k)
-    return total if p >= 0 else -total / (x ** (-p) * y ** (-p))
 
 
 def stand_in(values: Array, kept: Array) -> Array:

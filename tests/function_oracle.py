@@ -4,6 +4,7 @@
 a matrix function that knows nothing of Hermitian matrices gives the derivative of one that does.
 """
 
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import mpmath
@@ -46,6 +47,24 @@ def frechet(function: str, spectrum: Spectrum, n: int, dtype: str) -> tuple[np.n
         kind = complex if np.iscomplexobj(a) else lambda number: float(mpmath.re(number))
         derivative = np.array([[kind(image[i, n + j]) for j in range(n)] for i in range(n)])
     return a, e, derivative
+
+
+def divided_difference(function: Callable[[mpmath.mpf], mpmath.mpf], points: Sequence[float]) -> float:
+    """``f[points]`` rounded from 60 digits, of a scalar function; equal points are told apart by 1e-40.
+
+    That much of the largest, so an exact 0 or a wide range of points takes closed forms instead.
+    """
+    with mpmath.workdps(200):
+        numbers = [mpmath.mpf(float(point)) for point in points]
+        apart = (max(map(abs, numbers)) or 1) * mpmath.mpf(10) ** -40
+        numbers = [number + k * apart for k, number in enumerate(numbers)]
+        column = [function(number) for number in numbers]
+        for order in range(1, len(numbers)):
+            column = [
+                (column[k + 1] - column[k]) / (numbers[k + order] - numbers[k])
+                for k in range(len(column) - 1)
+            ]
+        return float(column[0])
 
 
 def sign_frechet(a: np.ndarray, cut: float, e: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import re
 
 import function_oracle
+import mpmath
 import numpy as np
 import pytest
 
@@ -151,6 +152,77 @@ def test_divided_differences_are_symmetric_and_reach_their_limits(backend, funct
     ends = [backend.array(np.array([0.3, 1.0]) + sign * step) for sign in (1, -1)]
     slope = (backend.numpy(function(ends[0])) - backend.numpy(function(ends[1]))) / (2 * step)
     np.testing.assert_allclose(forward[:2], slope, rtol=1e-8)
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS[:6], Power(-1), Log()], ids=repr)
+@pytest.mark.parametrize(("precision", "sizes"), [("float32", (1e12, 1e-12)), ("float64", (1e60, 1e-60))])
+def test_divided_differences_do_not_leave_the_exponent_range(backend, function, precision, sizes):
+    ratios = np.array([[1.0, 1.0, 1.0], [1.0, 1.0 + 1e-6, 1.0], [2.0, 1.0, 1.0], [1e-2, 1.0, 2.0]])
+    tolerance = 100 * float(np.finfo(precision).eps)
+    for size in sizes:
+        points = (size * ratios).astype(precision)
+        columns = [backend.array(points[:, k]) for k in range(3)]
+        first = backend.numpy(function.divided_difference(*columns[:2]))
+        second = backend.numpy(function.second_divided_difference(*columns))
+        for k, row in enumerate(points):
+            assert first[k] == pytest.approx(oracle(function, row[:2]), rel=tolerance, abs=0), row
+            assert second[k] == pytest.approx(oracle(function, row), rel=tolerance, abs=0), row
+
+
+def oracle(function, points):
+    special = {Sqrt(): mpmath.sqrt, InverseSqrt(): lambda u: 1 / mpmath.sqrt(u), Log(): mpmath.log}
+    scalar = special.get(function) or (lambda u: u ** mpmath.mpf(function.exponent))
+    return function_oracle.divided_difference(scalar, points)
+
+
+@pytest.mark.parametrize("size", [1e12, 1e-12])
+def test_second_divided_difference_of_the_inverse_root_in_single_precision(backend, size):
+    x = backend.array(np.array([size], dtype=np.float32))
+    measured = float(backend.numpy(InverseSqrt().second_divided_difference(x, x, x))[0])
+    assert measured == pytest.approx(0.375 * float(np.float32(size)) ** -2.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [-3, -2, -1, 0, 1, 2, 3, 4, 7, 20])
+def test_integer_powers_have_exact_differences_at_negative_and_indefinite_arguments(backend, exponent):
+    """Relative to the same sum of magnitudes where the terms of the sum have both signs."""
+    points = np.array(
+        [
+            [-1.0, -1.0, -1.0],
+            [-2.0, -1.9999999, -2.0],
+            [-1.0, -1.0, 2.0],
+            [2.0, 2.0, -1.999],
+            [1.0, -0.999, 0.999],
+            [-3.0, 0.5, 3e-4],
+        ]
+    )
+    columns = [backend.array(points[:, k]) for k in range(3)]
+    function = Power(exponent)
+    first = backend.numpy(function.divided_difference(*columns[:2]))
+    second = backend.numpy(function.second_divided_difference(*columns))
+    for measured, order in ((first, 2), (second, 3)):
+        for value, row in zip(measured, points[:, :order], strict=True):
+            expected, size = oracle(function, row), abs(oracle(function, np.abs(row)))
+            assert value == pytest.approx(expected, rel=0, abs=2e-15 * size + 1e-30), row
+
+
+def test_even_powers_do_not_cancel_at_opposite_signs(backend):
+    """Where ``x^19 + x^18 y + ... + y^19``, term by term, loses two digits."""
+    x, y = 1.0, -0.999
+    measured = backend.numpy(Power(20).divided_difference(*(backend.array(np.array([u])) for u in (x, y))))
+    assert measured[0] == pytest.approx(oracle(Power(20), (x, y)), rel=1e-15)
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3])
+def test_second_divided_differences_of_powers_are_finite_at_zero(backend, exponent):
+    zero = backend.array(np.zeros(1))
+    measured = backend.numpy(Power(exponent).second_divided_difference(zero, zero, zero))
+    np.testing.assert_array_equal(measured, [float(exponent == 2)])
+
+
+def test_a_power_is_silent_where_one_argument_is_nothing_beside_the_other(backend):
+    x, y = (backend.array(np.array(u)) for u in ((1e-30, 1.0), (1.0, 2.0)))
+    measured = backend.numpy(Power(1.7).divided_difference(x, y))
+    np.testing.assert_allclose(measured, [1.0, oracle(Power(1.7), (1.0, 2.0))], rtol=1e-14)
 
 
 def test_a_function_from_its_derivative_is_safe_near_ties(backend):

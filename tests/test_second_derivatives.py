@@ -83,3 +83,28 @@ def test_exact_off_ties(autodiff, double):
     expected = (ahead - behind) / (2 * step)
     error = np.linalg.norm(autodiff.numpy(second) - expected) / np.linalg.norm(expected)
     assert error <= 1e4 * step**2
+
+
+@pytest.mark.parametrize("exponent", [-2, -1, 0, 1, 2, 3])
+@pytest.mark.parametrize("values", [(-1.0, -1.0, -1.0), (-1.0, -1.0, 2.0), (0.0, 0.0, 0.0)], ids=str)
+def test_hessians_of_powers_at_ties_that_are_not_positive(autodiff, exponent, values):
+    """Against the second derivative of the products that the power stands for."""
+    if exponent < 0 and 0.0 in values:
+        pytest.skip("no inverse")
+    xp, generator = autodiff.xp, np.random.default_rng(5)
+    weights, e, h = (autodiff.array(random_hermitian(3, "float64", generator)) for _ in range(3))
+
+    def product(x):
+        power = autodiff.array(np.eye(3))
+        for _ in range(abs(exponent)):
+            power = power @ x
+        return xp.linalg.inv(power) if exponent < 0 else power
+
+    def hessian_form(function):
+        def first(point):
+            return xp.func.jvp(lambda x: (function(x) * weights).sum(), (point,), (e,))[1]
+
+        return float(xp.func.jvp(first, (autodiff.array(np.diag(values)),), (h,))[1])
+
+    measured = hessian_form(lambda x: autodiff.module().powm(x, exponent))
+    assert measured == pytest.approx(hessian_form(product), rel=1e-12, abs=1e-12)
