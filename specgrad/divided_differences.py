@@ -5,7 +5,8 @@ r"""Divided differences where no closed form is at hand: as means of a derivativ
 
 By Gauss-Legendre quadrature there is no subtraction, so close arguments do no harm. With 7 points the
 error is below rounding as long as the arguments differ by at most a quarter of their distance from the
-nearest singularity of ``f``; for others the difference quotient loses one digit at most.
+nearest singularity of ``f``; for others the difference quotient loses one digit at most. Where nobody
+says where that singularity is, a second rule tells whether the first can be trusted.
 
 Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), appendix B.16.
 """
@@ -18,8 +19,8 @@ from specgrad._typing import Array
 
 __all__ = [
     "NEAR",
-    "mean_on_interval",
     "mean_on_triangle",
+    "mean_or_quotient",
     "power_difference",
     "second_difference",
     "second_from_first",
@@ -47,12 +48,39 @@ _RULE = (
 )
 
 
-def mean_on_interval(derivative: Callable[[Array], Array], a: Array, b: Array) -> Array:
-    """``f[a, b]`` from ``f'``."""
-    total = 0.0
-    for node, weight in _RULE:
-        total = total + 0.5 * weight * derivative(b + 0.5 * (1.0 + node) * (a - b))
-    return total
+# The 5-point Gauss-Lobatto rule: both ends, the middle, and this node on either side. It sees a kink
+# wherever it lies, as the ends count.
+_LOBATTO_NODE = 0.6546536707079771
+_LOBATTO_WEIGHTS = (0.1, 0.5444444444444444, 0.7111111111111111)
+_AGREE = 4.0
+"""Two rules agree if they differ by this many times the rounding error of the difference quotient."""
+
+
+def mean_or_quotient(
+    function: Callable[[Array], Array], derivative: Callable[[Array], Array], x: Array, y: Array
+) -> Array:
+    """``f[x, y]`` from ``f'`` where two quadrature rules agree, else the difference quotient.
+
+    They must agree within the rounding error of the quotient, of ``f`` and of its arguments; the quadrature
+    that is used is far better than the one it is compared to.
+    """
+    xp = namespace(x)
+    centre, half = 0.5 * (x + y), 0.5 * (x - y)
+    at_centre = derivative(centre)
+
+    def pair(node: float) -> Array:
+        return derivative(centre + node * half) + derivative(centre - node * half)
+
+    gauss = 0.5 * _RULE[3][1] * at_centre
+    for node, weight in _RULE[4:]:
+        gauss = gauss + 0.5 * weight * pair(node)
+    end, inner, middle = (0.5 * weight for weight in _LOBATTO_WEIGHTS)
+    lobatto = end * (derivative(x) + derivative(y)) + inner * pair(_LOBATTO_NODE) + middle * at_centre
+    f_x, f_y, gap = function(x), function(y), x - y
+    uncertain = xp.abs(f_x) + xp.abs(f_y) + xp.abs(gauss) * (xp.abs(x) + xp.abs(y))
+    agree = xp.abs((gauss - lobatto) * gap) <= _AGREE * eps(x) * uncertain
+    close = agree | (gap == 0)  # at a tie the derivative may be infinite, and infinities do not agree
+    return xp.where(close, gauss, (f_x - f_y) / xp.where(close, 1.0, gap))
 
 
 def mean_on_triangle(second_derivative: Callable[[Array], Array], a: Array, b: Array, c: Array) -> Array:
@@ -117,16 +145,43 @@ def second_difference(function: _HasDividedDifference, x: Array, y: Array, z: Ar
 
 
 def second_from_first(function: _HasDividedDifference, x: Array, y: Array, z: Array) -> Array:
-    """``f[x, y, z]`` from differences of ``f[x, y]`` alone, good to about ``eps**(2/3)`` near ties."""
+    """``f[x, y, z]`` from differences of ``f[x, y]`` alone.
+
+    Near ties it errs by about ``eps**(2/3) f'/h``, where ``f'`` changes by its own size over ``h``.
+    """
     xp = namespace(x)
     low, middle, high = _sorted(x, y, z)
-    size = xp.maximum(xp.abs(low), xp.abs(high))
-    step = eps(size) ** (1 / 3) * xp.where(size > 0, size, 1.0)
+    step = eps(x) ** (1 / 3) * _length(function, y)
     close = high - low <= step
-    low, high = xp.where(close, middle - step, low), xp.where(close, middle + step, high)
+    # Around their mean, which a second difference of close arguments depends on to first order.
+    centre = low + ((middle - low) + (high - low)) / 3
+    low, high = xp.where(close, centre - step, low), xp.where(close, centre + step, high)
+    middle = xp.where(close, centre, middle)
     return (function.divided_difference(high, middle) - function.divided_difference(low, middle)) / (
         high - low
     )
+
+
+def _length(function: _HasDividedDifference, x: Array) -> Array:
+    """About how far from `x` the derivative changes by its own size, at most ``max(|x|, 1)``.
+
+    By probes away from 0, where no singularity is expected. The first is as short as one at 0 demands; the
+    second refines it for functions that have none, and so vary little over the size of a small `x`.
+    """
+    xp = namespace(x)
+    size = xp.abs(x)
+    longest = xp.where(size > 1.0, size, 1.0)
+    length = xp.where(size > 0, size, 1.0)
+    here = function.divided_difference(x, x)
+    for _ in range(2):
+        probe = eps(x) ** (1 / 3) * length
+        there = x + xp.where(x < 0, -probe, probe)
+        slope = function.divided_difference(there, there)
+        change, total = xp.abs(slope - here), xp.abs(slope) + xp.abs(here)
+        seen = change > 8 * eps(x) * total
+        length = xp.where(seen, probe * total / xp.where(seen, change, 1.0), longest)
+        length = xp.where(length > longest, longest, length)
+    return length
 
 
 def second_from_first_or_mean(

@@ -19,8 +19,7 @@ from typing import ClassVar, Protocol
 from specgrad._array import eps, namespace
 from specgrad._typing import Array
 from specgrad.divided_differences import (
-    NEAR,
-    mean_on_interval,
+    mean_or_quotient,
     power_difference,
     second_difference,
     second_from_first_or_mean,
@@ -252,8 +251,10 @@ class One:
 class FromDerivative:
     """A matrix function from ``f`` and ``f'``, safe near ties.
 
-    Close eigenvalues use the mean of ``f'`` between them, others the difference quotient. Second
-    derivatives take differences of these and are good to about ``eps**(2/3)`` near ties.
+    Eigenvalues use the mean of ``f'`` between them where two quadrature rules agree on it, others the
+    difference quotient. First derivatives are as good as ``f``, ``f'`` and the eigenvalues. Second ones take
+    differences of these: near ties they err by about ``eps**(2/3) f'(l)/h``, with ``h`` the distance over
+    which ``f'`` changes by its own size; near 0, where `f` may be singular, ``h`` is measured up to 1.
 
     Parameters
     ----------
@@ -277,10 +278,7 @@ class FromDerivative:
         return self.function(values)
 
     def divided_difference(self, x: Array, y: Array) -> Array:
-        xp = namespace(x)
-        close = xp.abs(x - y) <= NEAR * xp.maximum(xp.abs(x), xp.abs(y))
-        quotient = (self.function(x) - self.function(y)) / xp.where(close, 1.0, x - y)
-        return xp.where(close, mean_on_interval(self.derivative, x, y), quotient)
+        return mean_or_quotient(self.function, self.derivative, x, y)
 
 
 def stand_in(values: Array, kept: Array) -> Array:

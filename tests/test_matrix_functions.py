@@ -21,6 +21,7 @@ from specgrad import (
     vjp,
 )
 from specgrad.bind import Evaluate
+from specgrad.divided_differences import second_from_first
 from specgrad.functions import Exp, InverseSqrt, Log, One, Power, Sqrt
 from specgrad.primitives import Frechet
 from specgrad.testing import GAP_SWEEP, SPECTRA, Spectrum, random_unitary
@@ -232,6 +233,80 @@ def test_a_function_from_its_derivative_is_safe_near_ties(backend):
     y = x + np.array([0.0, 1e-14, 1e-6, 0.2, 3.0])
     measured = backend.numpy(cube.divided_difference(backend.array(x), backend.array(y)))
     np.testing.assert_allclose(measured, x**2 + x * y + y**2, rtol=1e-14)
+
+
+def own_functions(xp):
+    """``f`` and ``f'`` for a backend, ``f`` for the oracle, and pairs of arguments."""
+    near_zero = [(0.0, 1e-9), (0.0, 1e-12), (1e-17, -2e-17), (0.0, 0.3), (0.0, 4.0), (-1.0, 1.0)]
+    far = [(100.0, 110.0), (100.0, 120.0), (100.0, 100.25), (100.0, 100.0 + 2**-15)]
+    pole = [(0.9, 0.99), (0.99, 0.999), (0.9, 0.999), (0.5, 0.5 + 1e-6), (0.0, 0.9)]
+    quick = [(4.0, 4.5), (4.5, 5.0), (4.0, 5.0), (4.0, 4.0 + 2**-20)]
+    kink = [(-0.01, 1.0), (-1e-5, 1.0), (1.0, 2.0), (-1.0, 1.0)]
+    return {
+        "exp": (FromDerivative(xp.exp, xp.exp), mpmath.exp, near_zero),
+        "sin far away": (FromDerivative(xp.sin, xp.cos), mpmath.sin, far),
+        "pole at 1": (
+            FromDerivative(lambda x: 1 / (1 - x), lambda x: 1 / ((1 - x) * (1 - x))),
+            lambda x: 1 / (1 - x),
+            pole,
+        ),
+        "sin(10 x)": (
+            FromDerivative(lambda x: xp.sin(10 * x), lambda x: 10 * xp.cos(10 * x)),
+            lambda x: mpmath.sin(10 * x),
+            quick,
+        ),
+        "kink at 0": (FromDerivative(xp.abs, xp.sign), abs, kink),
+    }
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["exp", "sin far away", "pole at 1", "sin(10 x)", "kink at 0"])
+def test_a_function_from_its_derivative_needs_no_singularity_at_zero(backend, name, precision):
+    """As good as the difference quotient where arguments are apart, good to rounding where they are close."""
+    function, scalar, pairs = own_functions(backend.xp)[name]
+    pairs = np.array(pairs, dtype=precision)
+    x, y = (backend.array(pairs[:, k]) for k in range(2))
+    measured = backend.numpy(function.divided_difference(x, y))
+    unit = float(np.finfo(precision).eps)
+    for value, (a, b) in zip(measured, pairs.tolist(), strict=True):
+        expected = function_oracle.divided_difference(scalar, (a, b))
+        uncertain = float(abs(scalar(a)) + abs(scalar(b))) + abs(expected) * (abs(a) + abs(b))
+        of_quotient, of_arguments = 4 * uncertain / abs(a - b), 100 * max(1.0, abs(a), abs(b))
+        allowed = unit * min(of_quotient, of_arguments)
+        assert value == pytest.approx(expected, rel=8 * unit, abs=allowed), (a, b)
+
+
+LOW_RANK = Spectrum("rank two", lambda n, precision, generator: np.array([0.0] * (n - 2) + [0.5, 3.0]))
+
+
+@pytest.mark.parametrize("spectrum", [LOW_RANK, *TIES], ids=str)
+def test_gradient_of_a_function_from_its_derivative(backend, dtype, spectrum):
+    a, e, expected = function_oracle.frechet("expm", spectrum, 4, dtype)
+    exponential = FromDerivative(backend.xp.exp, backend.xp.exp)
+    _, pullback = vjp(specgrad.matrix_function, backend.array(a), exponential)
+    (gradient,) = pullback(backend.array(e))
+    error = np.linalg.norm(backend.numpy(gradient) - expected) / np.linalg.norm(expected)
+    assert error <= 64 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("centre", [0.0, 1e-17, 1e-9, 1e-3, 1.0, -3.0])
+def test_second_differences_of_a_function_from_its_derivative(backend, centre):
+    exponential = FromDerivative(backend.xp.exp, backend.xp.exp)
+    offsets = np.array([[0, 0, 0], [1e-16, 0, 0], [1e-9, 0, 2e-9], [4e-6, 0, 0], [8e-6, 0, -2e-6], [1, 0, 2]])
+    points = centre + offsets
+    columns = [backend.array(points[:, k]) for k in range(3)]
+    measured = backend.numpy(second_from_first(exponential, *columns))
+    for value, row in zip(measured, points, strict=True):
+        expected = function_oracle.divided_difference(mpmath.exp, row)
+        assert value == pytest.approx(expected, rel=20 * np.finfo(np.float64).eps ** (2 / 3)), row
+
+
+@pytest.mark.parametrize("centre", [1e-17, 1e-8, 1.0, 1e5])
+def test_second_differences_stay_inside_a_domain_that_begins_at_zero(backend, centre):
+    logarithm = FromDerivative(backend.xp.log, lambda x: 1 / x)
+    x = backend.array(np.array([centre]))
+    measured = backend.numpy(second_from_first(logarithm, x, x, x))
+    np.testing.assert_allclose(measured * centre**2, -0.5, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["sqrtm", "inv_sqrtm", "expm"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_finite import REGULARISED
 
-from specgrad import ProjectGauge
+from specgrad import Exp, FromDerivative, ProjectGauge
 from specgrad.testing import SPECTRA, gap_spectrum, random_hermitian
 
 
@@ -108,3 +108,30 @@ def test_hessians_of_powers_at_ties_that_are_not_positive(autodiff, exponent, va
 
     measured = hessian_form(lambda x: autodiff.module().powm(x, exponent))
     assert measured == pytest.approx(hessian_form(product), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("values", [(0.0, 0.0, 0.0), (0.0, 0.0, 2.0), (1e-9, 0.0, -1e-9)], ids=str)
+def test_hessian_of_a_function_from_its_derivative(autodiff, values):
+    """The exponential, whose own second differences are in closed form."""
+    generator, xp = np.random.default_rng(6), autodiff.xp
+    weights = autodiff.array(random_hermitian(3, "float64", generator))
+    module, exponential = autodiff.module(), FromDerivative(xp.exp, xp.exp)
+    a = autodiff.array(np.diag(values))
+    measured, expected = (
+        autodiff.numpy(xp.func.hessian(lambda x, f=f: (module.matrix_function(x, f) * weights).sum())(a))
+        for f in (exponential, Exp())
+    )
+    assert np.linalg.norm(measured - expected) <= 1e-9 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_divided_differences_from_a_derivative_have_finite_gradients(autodiff, precision):
+    """Where the derivative has an infinite slope at one argument, and where squares of the gap underflow."""
+    xp = autodiff.xp
+    function = FromDerivative(lambda x: x**1.5, lambda x: 1.5 * xp.sqrt(x))
+    x, y = (
+        autodiff.array(np.array(numbers, dtype=precision)).requires_grad_()
+        for numbers in ((0.0, 0.0, 1.0, 2.0, 1e-20), (1.0, 1e-30, 1.0, 3.0, 3e-20))
+    )
+    gradients = xp.autograd.grad(function.divided_difference(x, y).sum(), (x, y))
+    assert all(xp.isfinite(gradient).all() for gradient in gradients)
