@@ -87,6 +87,9 @@ def differentiable(definition: Callable[Concatenate[Binding, P], R]) -> Differen
 
         function.__signature__ = signature(definition).replace(parameters=parameters)  # type: ignore[attr-defined]
         function.bound = bound  # type: ignore[attr-defined]
+        adapter = type(binding).__module__.partition(".")[0]
+        if adapter != __name__.partition(".")[0]:
+            function.__module__ = adapter  # where pickle finds it again
         return cast(Differentiable[P, R], function)
 
     return bound(Evaluate())

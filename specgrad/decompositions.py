@@ -144,6 +144,7 @@ def _decompose(
         require_method(gap, "matrix", "gap", "MaskedGap()")
     if truncation is not None:
         require_method(truncation, "keep", "truncation", "MaxRank(4)")
+    require_method(gauge, "apply", "gauge", "RaiseGauge()")
     precision, a = eps(a), to_computing_precision(a)
     if gap is None and not has_own_derivative(solver):
         gap = _DEFAULT_GAP

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from specgrad._array import is_array, namespace
+from specgrad._array import is_array, is_complex, namespace
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Evaluate, Primitive
 
@@ -34,7 +34,8 @@ def vjp(function: Callable[..., Any], /, *args: Any, **options: Any) -> tuple[An
     Raises
     ------
     TypeError
-        If `function` is not one of this library, or `cotangents` does not match the output.
+        If `function` is not one of this library, or `cotangents` does not match the output in number, array
+        library, or being real.
     ValueError
         If a cotangent has another shape than its output.
 
@@ -87,9 +88,10 @@ def jvp(
     Raises
     ------
     TypeError
-        If `function` is not one of this library.
+        If `function` is not one of this library, or the tangents do not match the arguments in number, array
+        library, or being real.
     ValueError
-        If the tangents do not match the arguments.
+        If a tangent has another shape than its argument.
 
     Examples
     --------
@@ -98,11 +100,15 @@ def jvp(
     >>> jvp(eigvalsh, (np.diag([1.0, 2.0]),), (np.diag([3.0, 4.0]),))[1]
     array([3., 4.])
     """
+    if not isinstance(args, tuple):
+        raise TypeError(
+            f"jvp takes the arguments as a tuple, and was given {type(args).__name__}: write (a,) for one."
+        )
     given = tuple(argument for argument in args if is_array(argument))
     if not isinstance(tangents, tuple) or len(tangents) != len(given):
         raise TypeError(f"jvp needs a tuple of {len(given)} tangents, one for each array argument.")
     for position, (argument, tangent) in enumerate(zip(given, tangents, strict=True)):
-        _require_shape(f"The tangent of array argument {position}", tangent, argument)
+        _require_like(f"The tangent of array argument {position}", tangent, argument)
     recorder = _Recorder()
     output = _on(recorder, function)(*args, **options)
     primitive, arrays, outputs = recorder.call(function)
@@ -157,11 +163,21 @@ def _leaves(cotangents: Any, output: Any) -> tuple[Array | None, ...]:
         )
     for position, (cotangent, leaf) in enumerate(zip(given, expected, strict=True)):
         if cotangent is not None:
-            _require_shape(f"The cotangent of output {position}", cotangent, leaf)
+            _require_like(f"The cotangent of output {position}", cotangent, leaf)
     return given
 
 
-def _require_shape(what: str, given: Array, like: Array) -> None:
+def _require_like(what: str, given: Array, like: Array) -> None:
+    """Raise unless a (co)tangent is an array of the library and the shape of what it belongs to."""
+    if not is_array(given) or namespace(given) is not namespace(like):
+        raise TypeError(
+            f"{what} is a {type(given).__module__}.{type(given).__name__}, and an array like what it belongs "
+            f"to is needed, a {type(like).__module__}.{type(like).__name__}."
+        )
+    if is_complex(given) and not is_complex(like):
+        raise TypeError(
+            f"{what} has dtype {given.dtype}, and what it belongs to is real: take the real part."
+        )
     if tuple(given.shape) != tuple(like.shape):
         raise ValueError(f"{what} has shape {tuple(given.shape)}, and {tuple(like.shape)} is needed.")
 

@@ -37,6 +37,10 @@ def require_matrices(a: Array, name: str) -> None:
 
 def require_method(value: object, method: str, argument: str, example: str) -> None:
     """Raise unless a choice is a value that can do what is asked of it."""
+    if isinstance(value, type):
+        raise TypeError(
+            f"{argument} is the class {value.__name__}, and a value is needed, such as {example}."
+        )
     if not hasattr(value, method):
         raise TypeError(
             f"{argument} is {value!r}, and a value with a method {method} is needed, such as {example}."

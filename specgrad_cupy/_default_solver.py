@@ -26,5 +26,6 @@ def with_default_solver(function: Differentiable[..., Any], solver: Solver) -> D
         for name, parameter in of_function.parameters.items()
     ]
     call.__signature__ = of_function.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__module__ = __name__.partition(".")[0]  # where pickle finds it
     call.bound = bound  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]

@@ -33,6 +33,12 @@ class TorchBinding:
     """Applies primitives under PyTorch autograd."""
 
     def apply(self, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
+        for array in arrays:
+            if not isinstance(array, Tensor):
+                raise TypeError(
+                    f"specgrad_torch was given a {type(array).__module__}.{type(array).__name__}, and a "
+                    "torch.Tensor is needed: convert it by torch.as_tensor, or use the function of specgrad."
+                )
         with without_autocast(arrays[0]):
             if torch.compiler.is_exporting():
                 if not torch.is_grad_enabled():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from specgrad import DenseSVD, Fallback, eigh, eigvalsh, jvp, vjp
+from specgrad import DenseSVD, Fallback, MaskedGap, eigh, eigvalsh, jvp, vjp
 from specgrad.solvers import DenseEigh
 
 FUNCTIONS = pytest.mark.parametrize("function", [eigh, eigvalsh], ids=lambda f: f.__name__)
@@ -142,6 +142,10 @@ def test_choices_that_are_no_values_say_so(backend):
         eigh(a, gap=0.1)
     with pytest.raises(TypeError, match=r"truncation is 3, and a value with a method keep.*MaxRank"):
         eigh(a, truncation=3)
+    with pytest.raises(TypeError, match=r"gauge is 'raise', and a value with a method apply.*RaiseGauge"):
+        eigh(a, gauge="raise")
+    with pytest.raises(TypeError, match=r"gap is the class MaskedGap, and a value is needed.*MaskedGap\(\)"):
+        eigh(a, gap=MaskedGap)
 
 
 def test_a_fallback_sees_checked_input(backend):

@@ -71,6 +71,7 @@ def test_demo_takes_a_solver_by_name(tmp_path):
     [
         ("--solver", "Dense", "No solver is called 'Dense'; there are DenseEigh, DenseSVD"),
         ("--output", "nowhere/figure.png", "There is no folder nowhere"),
+        ("--output", ".", "is a folder; name a file in it, such as specgrad-demo.png"),
     ],
 )
 def test_demo_explains_what_is_wrong_with_an_option(option, value, sentence):

@@ -1,4 +1,4 @@
-"""The Python blocks of the README run in order, and print what the comments under `print` say."""
+"""Each Python block of the README runs alone, and they print what the comments under `print` say."""
 
 import re
 from pathlib import Path
@@ -25,9 +25,8 @@ def test_readme_shows_the_three_uses():
 def test_readme_runs_and_prints_what_it_says(capsys):
     pytest.importorskip("torch")
     pytest.importorskip("scipy")
-    namespace = {}
     for number, block in enumerate(blocks()):
-        exec(compile(block, f"README.md, block {number}", "exec"), namespace)
+        exec(compile(block, f"README.md, block {number}", "exec"), {})
         said = "".join(re.sub(r"^# ", "", text, flags=re.MULTILINE) for text in EXPECTED.findall(block))
         assert capsys.readouterr().out == said
         assert said or "print(" not in block

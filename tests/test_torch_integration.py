@@ -162,6 +162,19 @@ class Subspace(torch.nn.Module):
         return loss(self.weight[:, None] * a * self.weight, **self.options)
 
 
+def test_an_array_of_another_library_is_named():
+    with pytest.raises(TypeError, match=r"given a numpy.ndarray, and a torch.Tensor is needed"):
+        specgrad_torch.eigh(np.eye(2))
+
+
+@pytest.mark.parametrize("name", specgrad_torch.__all__)
+def test_functions_are_pickled_by_name(name):
+    function = getattr(specgrad_torch, name)
+    assert pickle.loads(pickle.dumps(function)) is function
+    function = getattr(specgrad, name)
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
 @pytest.mark.parametrize("again", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy])
 def test_module_that_holds_choices_survives_pickling_and_copying(again):
     module, a = Subspace(), matrices(RAGGED)

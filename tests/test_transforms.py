@@ -74,6 +74,26 @@ def test_cotangents_of_the_wrong_shape(backend):
         jvp(eigh, (small(backend),), (backend.array(np.eye(2)),))
 
 
+def test_cotangents_of_another_kind(backend):
+    a = small(backend)
+    _, pullback = vjp(eigh, a)
+    with pytest.raises(TypeError, match=r"cotangent of output 0 is a builtins\.float, and an array"):
+        pullback((1.0, None))
+    with pytest.raises(TypeError, match=r"cotangent of output 0 has dtype .*, and what it belongs to is real"):
+        pullback((backend.array(np.ones(3, dtype="complex128")), None))
+    with pytest.raises(TypeError, match=r"tangent of array argument 0 is a builtins\.NoneType, and an array"):
+        jvp(eigh, (a,), (None,))
+    with pytest.raises(TypeError, match=r"arguments as a tuple, and was given .*: write \(a,\) for one"):
+        jvp(eigh, a, (a,))
+
+
+def test_cotangents_of_another_library():
+    strict = pytest.importorskip("array_api_strict")
+    _, pullback = vjp(eigh, np.eye(3))
+    with pytest.raises(TypeError, match=r"is a array_api_strict.*, and .* numpy.ndarray"):
+        pullback((strict.ones(3), None))
+
+
 def test_the_rank_takes_no_cotangent(backend):
     output, pullback = vjp(eigh, small(backend), truncation=MaxRank(2))
     (gradient,) = pullback((backend.array(np.array([1.0, 1.0])), None, None))

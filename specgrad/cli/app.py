@@ -41,6 +41,12 @@ def demo(
             f'{backend.value} is not installed: pip install "specgrad[{backend.value}]".',
             param_hint="--backend",
         )
+    if output.is_dir():
+        raise typer.BadParameter(
+            f"{output} is a folder; name a file in it, such as {output / 'specgrad-demo.png'}.",
+            param_hint="--output",
+        )
+    output = output if output.suffix else output.with_suffix(".png")
     if not output.parent.is_dir():
         raise typer.BadParameter(f"There is no folder {output.parent}; make it first.", param_hint="--output")
     run_demo(backend, solver_by_name(solver), steps, output, Console())
