@@ -15,11 +15,17 @@ from specgrad import (
     TaylorGap,
     TopNGap,
 )
-from specgrad.testing import antisymmetry, check_gap, permutation_equivariance, scale_equivariance
+from specgrad.testing import (
+    antisymmetry,
+    check_gap,
+    permutation_equivariance,
+    scale_equivariance,
+    wide_gaps,
+)
 
 UNCLAIMED = {
     # Which properties a rule does not claim. By position: PI at ties, TopN at a tie between its last
-    # leading value and the next. Absolute: the clip of SVD-Trunc.
+    # leading value and the next. Absolute: the clip of SVD-Trunc. One step: 1/gap and 0, or half of it.
     ExactGap(): (),
     MaskedGap(): (),
     MaskedGap(tolerance=1e-3): (),
@@ -31,9 +37,9 @@ UNCLAIMED = {
     TaylorGap(degree=0): (),
     PadeGap(): (),
     PowerIterationGap(): (antisymmetry, permutation_equivariance),
-    PowerIterationGap(1): (antisymmetry, permutation_equivariance),
+    PowerIterationGap(1): (antisymmetry, permutation_equivariance, wide_gaps),
     BalancedPowerIterationGap(): (),
-    BalancedPowerIterationGap(1): (),
+    BalancedPowerIterationGap(1): (wide_gaps,),
 }
 SEPARATED = np.array([-2.0, -0.3, 0.7, 1.5, 4.0])
 POSITIVE = np.array([0.3, 0.7, 1.5, 4.0])

@@ -2,12 +2,22 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from specgrad import BroadenedGap, DenseEigh, ExactGap, MaskedGap, PowerIterationGap, TopNGap, eigh, eigvalsh
+from specgrad import (
+    BroadenedGap,
+    DenseEigh,
+    ExactGap,
+    MaskedGap,
+    PowerIterationGap,
+    RoundingFloor,
+    TopNGap,
+    eigh,
+    eigvalsh,
+)
 from specgrad.bind import differentiable
 from specgrad.primitives import Eigh
 from specgrad.testing import (
@@ -19,10 +29,13 @@ from specgrad.testing import (
     check_gap,
     check_gradient,
     check_solver,
+    floor,
     gap_spectrum,
     permutation_equivariance,
     random_hermitian,
     random_unitary,
+    sign,
+    wide_gaps,
 )
 
 
@@ -68,15 +81,68 @@ class Faulty:
     symmetric: float = 0.0
     bound_by: float = 1.0
     absolute: bool = False
+    factor: float = 1.0
 
     def matrix(self, values):
-        pairs = BroadenedGap(1e-3).matrix(values)
+        pairs = self.factor * BroadenedGap(1e-3).matrix(values)
         n = values.shape[-1]
         pairs = pairs + self.symmetric * abs(pairs) + self.diagonal * np.eye(n, dtype=values.dtype)
         return np.clip(pairs, -1, 1) if self.absolute else pairs
 
     def bound(self, values):
         return BroadenedGap(1e-3).bound(values) * self.bound_by
+
+
+@dataclass(frozen=True)
+class NaNAtTies(ExactGap):
+    def matrix(self, values, tie_width=None):
+        pairs = super().matrix(values, tie_width)
+        return np.where(np.isinf(pairs), np.nan, pairs)
+
+
+@dataclass(frozen=True)
+class NaNInside(BroadenedGap):
+    """NaN for the narrow gaps that are no ties."""
+
+    def matrix(self, values, tie_width=None):
+        pairs = super().matrix(values, tie_width)
+        return np.where(abs(pairs) > 1e6, np.nan, pairs)
+
+    def bound(self, values):
+        return np.full(values.shape[:-1], np.inf, dtype=values.dtype)
+
+
+@dataclass(frozen=True)
+class NoSecondArgument(Faulty):
+    noise: RoundingFloor | None = field(default_factory=lambda: RoundingFloor())
+
+
+@dataclass(frozen=True)
+class IgnoresTheWidth(NoSecondArgument):
+    def matrix(self, values, tie_width=None):
+        return super().matrix(values)
+
+
+@dataclass(frozen=True)
+class OneWidthForAll(MaskedGap):
+    def matrix(self, values, tie_width=None):
+        width = None if tie_width is None else np.max(tie_width, axis=(-2, -1), keepdims=True)
+        return super().matrix(values, width)
+
+
+@dataclass(frozen=True)
+class RaisesOn(Faulty):
+    """Raises where the largest value is about `largest`, or where there is a batch."""
+
+    largest: float = np.inf
+    batched: bool = True
+
+    def matrix(self, values):
+        if not self.batched and values.ndim > 1:
+            raise TypeError("one spectrum at a time, please")
+        if np.any(abs(np.max(values, axis=-1) - self.largest) < 1e-3):
+            raise RuntimeError("no such spectrum, please")
+        return super().matrix(values)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +154,20 @@ class Faulty:
         (Faulty(absolute=True), r"at scales 1 and"),
         (PowerIterationGap(), r"minus its transpose"),
         (TopNGap(1), r"before and after a permutation"),
+        (Faulty(factor=-1.0), r"'LAPACK 3.*entry times its gap, .* is -1, and at least 0"),
+        (Faulty(factor=2.0, bound_by=2.0), r"'.*is 2 where the gap is wide, and 1 to within"),
+        (Faulty(factor=0.5), r"'.*is 0\.5 where the gap is wide, and 1 to within"),
+        (Faulty(factor=0.0), r"'.*is -?0 where the gap is wide, and 1 to within"),
+        (NaNAtTies(), r"'LAPACK 1: zero'.*the largest entry is nan"),
+        (NaNInside(), r"'.*is nan"),
+        (NoSecondArgument(), r"'LAPACK 1: zero', n = 2, .*it raises TypeError in floor: .*matrix\(\)"),
+        (IgnoresTheWidth(), r"'.*with a width, and without"),
+        (OneWidthForAll(), r"n = 4.*with a width, and without"),
+        (RaisesOn(largest=1.0), r"'LAPACK 2: identity', n = 2, float64: .*raises RuntimeError in "),
+        (
+            RaisesOn(batched=False),
+            r"a batch of spectra, and not alone, .*raises TypeError in .*: one spectrum",
+        ),
     ],
 )
 def test_gap_rule_faults_are_found_and_named(rule, message):
@@ -95,8 +175,20 @@ def test_gap_rule_faults_are_found_and_named(rule, message):
         check_gap(rule, np, sizes=(2, 4), dtypes=("float64",))
 
 
+def test_the_sign_does_not_count_ties_and_finds_nan_beside_them():
+    tied, close = np.array([0.0, 1.0, 1.0]), np.array([0.0, 1.0, 1.0 + 1e-9])
+    for rule in (NaNAtTies(), ExactGap()):
+        with np.errstate(all="ignore"):
+            sign(rule, tied)
+    with pytest.raises(AssertionError, match="is nan, and at least 0"):
+        sign(NaNInside(), close)
+
+
 def test_properties_can_be_left_out():
     check_gap(PowerIterationGap(), np, without=(antisymmetry, permutation_equivariance))
+    check_gap(Faulty(factor=2.0, bound_by=2.0), np, without=(wide_gaps,))
+    check_gap(Faulty(factor=-1.0), np, without=(sign, wide_gaps))
+    check_gap(IgnoresTheWidth(), np, without=(floor,))
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,11 @@ from specgrad.testing.gap_checks import (
     antisymmetry,
     bound_holds,
     check_gap,
+    floor,
     permutation_equivariance,
     scale_equivariance,
+    sign,
+    wide_gaps,
     zero_diagonal,
 )
 from specgrad.testing.gradient_checks import check_gradient
@@ -48,6 +51,7 @@ __all__ = [
     "cluster_gradient",
     "dense",
     "diagonal",
+    "floor",
     "gap_spectrum",
     "hermitian_matrices",
     "orthogonality_ratio",
@@ -56,7 +60,9 @@ __all__ = [
     "random_unitary",
     "reconstruction_ratio",
     "scale_equivariance",
+    "sign",
     "spectra",
     "subspace_gradient",
+    "wide_gaps",
     "zero_diagonal",
 ]

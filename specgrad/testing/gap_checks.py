@@ -1,13 +1,21 @@
 """What a gap rule must satisfy, property by property."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
-from specgrad._array import eps, namespace, off_diagonal
+from specgrad._array import (
+    as_column,
+    as_row,
+    differences,
+    eps,
+    magnitude_scale,
+    namespace,
+    off_diagonal,
+)
 from specgrad._typing import Array, Namespace
-from specgrad.gaps import GapRule
+from specgrad.gaps import FlooredGapRule, GapRule
 from specgrad.testing.spectra import SPECTRA, Spectrum
 
 __all__ = [
@@ -15,8 +23,11 @@ __all__ = [
     "antisymmetry",
     "bound_holds",
     "check_gap",
+    "floor",
     "permutation_equivariance",
     "scale_equivariance",
+    "sign",
+    "wide_gaps",
     "zero_diagonal",
 ]
 
@@ -24,6 +35,11 @@ GapProperty: TypeAlias = Callable[[GapRule, Array], None]
 
 # Entries are a few operations away from the eigenvalues; each rounds once.
 _ROUNDINGS = 64
+
+# What counts as small beside the largest eigenvalue, and how close to 1/gap a rule is there. Rules differ
+# wherever eigenvalues are comparable, and a series in their ratio is right where that is small.
+_SMALL = 1 / 64
+_CLOSE = 1 / 16
 
 
 def check_gap(
@@ -45,7 +61,7 @@ def check_gap(
         Of the array library, with ``asarray`` of NumPy arrays: `numpy`, `torch`, `jax.numpy`, ...
     without : sequence of properties
         Those of `GAP_PROPERTIES` that the rule does not claim, such as `antisymmetry` for the published
-        power iteration rule.
+        power iteration rule, or `wide_gaps` for a rule that is meant to be far from 1/gap.
     spectra : sequence of Spectrum, default SPECTRA
     sizes : sequence of int
     dtypes : sequence of str
@@ -91,6 +107,8 @@ def _failure(holds: GapProperty, rule: GapRule, values: Array) -> str:
             holds(rule, values)
     except AssertionError as failure:
         return str(failure)
+    except Exception as error:  # whatever a plug-in raises is a finding
+        return f"it raises {type(error).__name__} in {holds.__name__}: {error}"
     return ""
 
 
@@ -110,7 +128,7 @@ def zero_diagonal(rule: GapRule, values: Array) -> None:
 
 
 def bound_holds(rule: GapRule, values: Array) -> None:
-    """No entry exceeds ``bound(values)``, and all are finite where that is."""
+    """No magnitude of an entry exceeds ``bound(values)``, and none is NaN, whatever the bound."""
     xp = namespace(values)
     pairs, bound = rule.matrix(values), rule.bound(values)
     if tuple(bound.shape) != tuple(values.shape[:-1]):
@@ -119,10 +137,42 @@ def bound_holds(rule: GapRule, values: Array) -> None:
         )
     largest = xp.max(xp.abs(pairs), axis=(-2, -1))
     allowed = bound * (1 + _ROUNDINGS * eps(values))
-    fails = xp.isfinite(bound) & ~(largest <= allowed)  # NaN fails
+    fails = ~(largest <= allowed)  # NaN fails
     if bool(xp.any(fails)):
         measured, stated = (float(xp.max(xp.where(fails, x, 0.0))) for x in (largest, bound))
         raise AssertionError(f"the largest entry is {measured:.9g}, and the bound is {stated:.9g}.")
+
+
+def sign(rule: GapRule, values: Array) -> None:
+    """Entries have the sign of ``values[j] - values[i]`` or are 0; ties, which have no sign, do not count."""
+    xp = namespace(values)
+    gaps = differences(values)
+    products = xp.where(gaps == 0, 0.0, rule.matrix(values) * gaps)
+    if not bool(xp.all(products >= -_ROUNDINGS * eps(values))):  # NaN fails
+        smallest = float(xp.min(products))
+        raise AssertionError(
+            f"an entry times its gap, values[j] - values[i], is {smallest:.3g}, and at least 0 is needed."
+        )
+
+
+def wide_gaps(rule: GapRule, values: Array) -> None:
+    """Entries are ``1/(values[j] - values[i])`` to 1/16 between the largest value and those up to 1/64 of it.
+
+    Magnitudes count, in units in which the largest is 1. Spectra without such a pair say nothing.
+    """
+    xp = namespace(values)
+    largest, magnitudes = magnitude_scale(values), xp.abs(values)
+    leads, small = magnitudes == largest, magnitudes <= _SMALL * largest
+    wide = (as_row(leads) & as_column(small)) | (as_column(leads) & as_row(small))
+    scaled = values / largest
+    products = xp.where(wide, rule.matrix(scaled) * differences(scaled), 1.0)
+    lowest, highest = float(xp.min(products)), float(xp.max(products))
+    if not (lowest >= 1 - _CLOSE and highest <= 1 + _CLOSE):  # NaN fails
+        measured = highest if lowest >= 1 - _CLOSE else lowest
+        raise AssertionError(
+            f"an entry times its gap, values[j] - values[i], is {measured:.3g} where the gap is wide, "
+            f"and 1 to within {_CLOSE:g} is needed."
+        )
 
 
 def antisymmetry(rule: GapRule, values: Array) -> None:
@@ -149,12 +199,29 @@ def scale_equivariance(rule: GapRule, values: Array) -> None:
         _require_close(scaled, rule.matrix(values), f"the pair matrices at scales 1 and {scale:g}")
 
 
+def floor(rule: GapRule, values: Array) -> None:
+    """A rule with a field ``noise`` takes a width per pair: 0 up to that gap, its plain entries beyond."""
+    if not hasattr(rule, "noise"):
+        return
+    xp = namespace(values)
+    position = np.arange(values.shape[-1])
+    numbers = np.asarray([0.0, 2.0, 0.5])[(position[:, None] + position) % 3]
+    gaps = xp.abs(differences(values))
+    widths = gaps * xp.asarray(numbers, dtype=values.dtype, device=values.device)
+    floored = cast(FlooredGapRule, rule).matrix(values, widths)
+    expected = xp.where(gaps > widths, rule.matrix(values), 0.0)
+    _require_close(floored, expected, "the pair matrix with a width, and without it but 0 up to that gap,")
+
+
 GAP_PROPERTIES: tuple[GapProperty, ...] = (
     zero_diagonal,
     bound_holds,
+    sign,
+    wide_gaps,
     antisymmetry,
     permutation_equivariance,
     scale_equivariance,
+    floor,
 )
 """What `check_gap` checks, in this order."""
 
