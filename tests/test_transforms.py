@@ -79,7 +79,7 @@ def test_cotangents_of_another_kind(backend):
     _, pullback = vjp(eigh, a)
     with pytest.raises(TypeError, match=r"cotangent of output 0 is a builtins\.float, and an array"):
         pullback((1.0, None))
-    with pytest.raises(TypeError, match=r"cotangent of output 0 has dtype .*, and what it belongs to is real"):
+    with pytest.raises(TypeError, match=r"cotangent of output 0 has dtype .*, and .* is real"):
         pullback((backend.array(np.ones(3, dtype="complex128")), None))
     with pytest.raises(TypeError, match=r"tangent of array argument 0 is a builtins\.NoneType, and an array"):
         jvp(eigh, (a,), (None,))
