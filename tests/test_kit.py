@@ -74,6 +74,42 @@ def test_solver_faults_are_found_and_named(solver, message):
 
 
 @dataclass(frozen=True)
+class Choosy:
+    """A solver that refuses some shapes of batches."""
+
+    axes: tuple[int, ...] = (0, 1, 2)
+    empty: bool = True
+    shared: bool = False
+
+    def solve(self, a):
+        if a.ndim - 2 not in self.axes:
+            raise TypeError(f"{a.ndim - 2} batch axes")
+        if not self.empty and 0 in a.shape:
+            raise ValueError("nothing to decompose")
+        if self.shared and a.ndim > 3:
+            a = a[:1] + 0 * a
+        return DenseEigh().solve(a)
+
+
+@pytest.mark.parametrize(
+    ("solver", "message"),
+    [
+        (Choosy(axes=(1, 2)), r"'tie at the cut' without a batch axis, n = 2, .*TypeError: 0 batch axes"),
+        (Choosy(axes=(0, 1)), r"two batch axes, and not one, n = 2, .*raises TypeError: 2 batch axes"),
+        (Choosy(shared=True), r"two batch axes, and not one, n = 2, .*\|A - V.* is "),
+        (Choosy(empty=False), r"an empty batch, n = 2, .*raises ValueError: nothing to decompose"),
+    ],
+)
+def test_shapes_that_a_solver_refuses_are_found_and_named(solver, message):
+    with pytest.raises(AssertionError, match=message):
+        check_solver(solver, np, sizes=(2,))
+
+
+def test_one_spectrum_is_enough():
+    check_solver(Choosy(), np, sizes=(2,), spectra=SPECTRA[-1:])
+
+
+@dataclass(frozen=True)
 class Faulty:
     """A gap rule with one of several faults."""
 

@@ -24,7 +24,8 @@ def check_solver(
 ) -> None:
     """Check that a solver decomposes every named spectrum as well as LAPACK asks of itself.
 
-    For each spectrum, size and dtype: shapes and dtypes, ascending eigenvalues, and both residual ratios.
+    For each spectrum, size and dtype: shapes and dtypes, ascending eigenvalues, and both residual ratios;
+    with no batch axis, one, two, and an empty one.
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ def check_solver(
     spectra : sequence of Spectrum, default SPECTRA
         A solver for positive semi-definite matrices passes those with `Spectrum.is_semidefinite`.
     sizes : sequence of int
+        At least 1.
     dtypes : sequence of str
     allowed_ratio : float, default 60
         LAPACK's own threshold.
@@ -54,18 +56,9 @@ def check_solver(
     for n in sizes:
         for dtype in dtypes:
             each = [xp.asarray(spectrum.matrix(n, dtype), device=device) for spectrum in spectra]
-            batch = namespace(each[0]).stack(each)
-            failure = _failure(solver, batch, allowed_ratio)
-            if failure:
-                # One of the batch fails: say which, or that it takes the batch.
-                failures = (
-                    (spectrum, _failure(solver, a, allowed_ratio))
-                    for spectrum, a in zip(spectra, each, strict=True)
-                )
-                name, failure = next(
-                    ((f"'{spectrum}'", failure) for spectrum, failure in failures if failure),
-                    ("a batch of spectra, and not alone", failure),
-                )
+            found = _first_failure(solver, tuple(zip(spectra, each, strict=True)), allowed_ratio)
+            if found:
+                name, failure = found
                 raise AssertionError(f"{solver!r} on {name}, n = {n}, {dtype}: {failure}")
 
 
@@ -86,6 +79,31 @@ def orthogonality_ratio(vectors: Array) -> Array:
     """LAPACK's ``|I - V^H V| / (n eps)`` in the 1-norm, shape (...)."""
     residual = adjoint(vectors) @ vectors - identity(vectors)
     return _norm(residual) / (vectors.shape[-1] * eps(vectors))
+
+
+def _first_failure(
+    solver: Solver, matrices: Sequence[tuple[Spectrum, Array]], allowed: float
+) -> tuple[str, str] | None:
+    """On what it fails, and what is wrong."""
+    last, a = matrices[-1]
+    stack = namespace(a).stack
+    batch = stack([a for _, a in matrices])
+    failure = _failure(solver, batch, allowed)
+    if failure:
+        # One of the batch fails: say which, or that it takes the batch.
+        alone = ((f"'{spectrum}'", _failure(solver, a, allowed)) for spectrum, a in matrices)
+        return next(
+            ((name, failure) for name, failure in alone if failure),
+            ("a batch of spectra, and not alone", failure),
+        )
+    shapes = {
+        f"'{last}' without a batch axis": a,
+        "two batch axes, and not one": stack([batch[:3, ...], batch[-3:, ...]]),
+        "an empty batch": batch[:0, ...],
+    }
+    return next(
+        ((name, failure) for name, a in shapes.items() if (failure := _failure(solver, a, allowed))), None
+    )
 
 
 def _failure(solver: Solver, a: Array, allowed: float) -> str:
@@ -113,7 +131,7 @@ def _failure(solver: Solver, a: Array, allowed: float) -> str:
         "|I - V^H V|/(n eps)": orthogonality_ratio(vectors),
     }
     for name, ratio in ratios.items():
-        worst = float(xp.max(ratio))
+        worst = 0.0 if 0 in ratio.shape else float(xp.max(ratio))
         if not worst <= allowed:  # NaN fails
             return f"{name} is {worst:.3g}, and at most {allowed:g} is allowed."
     return ""
