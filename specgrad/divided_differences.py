@@ -78,7 +78,7 @@ def mean_or_quotient(
     lobatto = end * (derivative(x) + derivative(y)) + inner * pair(_LOBATTO_NODE) + middle * at_centre
     f_x, f_y, gap = function(x), function(y), x - y
     uncertain = xp.abs(f_x) + xp.abs(f_y) + xp.abs(gauss) * (xp.abs(x) + xp.abs(y))
-    agree = xp.abs((gauss - lobatto) * gap) <= _AGREE * eps(x) * uncertain
+    agree = xp.abs((gauss - lobatto) * gap) < _AGREE * eps(x) * uncertain
     close = agree | (gap == 0)  # at a tie the derivative may be infinite, and infinities do not agree
     return xp.where(close, gauss, (f_x - f_y) / xp.where(close, 1.0, gap))
 
@@ -141,17 +141,19 @@ def second_difference(function: _HasDividedDifference, x: Array, y: Array, z: Ar
     if hasattr(function, "second_divided_difference"):
         own: Array = function.second_divided_difference(x, y, z)
         return own
-    return second_from_first(function, x, y, z)
+    return second_from_first(function, lambda u: function.divided_difference(u, u), x, y, z)
 
 
-def second_from_first(function: _HasDividedDifference, x: Array, y: Array, z: Array) -> Array:
-    """``f[x, y, z]`` from differences of ``f[x, y]`` alone.
+def second_from_first(
+    function: _HasDividedDifference, derivative: Callable[[Array], Array], x: Array, y: Array, z: Array
+) -> Array:
+    """``f[x, y, z]`` from differences of ``f[x, y]``, and ``f'`` for their step.
 
     Near ties it errs by about ``eps**(2/3) f'/h``, where ``f'`` changes by its own size over ``h``.
     """
     xp = namespace(x)
     low, middle, high = _sorted(x, y, z)
-    step = eps(x) ** (1 / 3) * _length(function, y)
+    step = eps(x) ** (1 / 3) * _length(derivative, y)
     close = high - low <= step
     # Around their mean, which a second difference of close arguments depends on to first order.
     centre = low + ((middle - low) + (high - low)) / 3
@@ -162,7 +164,7 @@ def second_from_first(function: _HasDividedDifference, x: Array, y: Array, z: Ar
     )
 
 
-def _length(function: _HasDividedDifference, x: Array) -> Array:
+def _length(derivative: Callable[[Array], Array], x: Array) -> Array:
     """About how far from `x` the derivative changes by its own size, at most ``max(|x|, 1)``.
 
     By probes away from 0, where no singularity is expected. The first is as short as one at 0 demands; the
@@ -172,11 +174,10 @@ def _length(function: _HasDividedDifference, x: Array) -> Array:
     size = xp.abs(x)
     longest = xp.where(size > 1.0, size, 1.0)
     length = xp.where(size > 0, size, 1.0)
-    here = function.divided_difference(x, x)
+    here = derivative(x)
     for _ in range(2):
         probe = eps(x) ** (1 / 3) * length
-        there = x + xp.where(x < 0, -probe, probe)
-        slope = function.divided_difference(there, there)
+        slope = derivative(x + xp.where(x < 0, -probe, probe))
         change, total = xp.abs(slope - here), xp.abs(slope) + xp.abs(here)
         seen = change > 8 * eps(x) * total
         length = xp.where(seen, probe * total / xp.where(seen, change, 1.0), longest)

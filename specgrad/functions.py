@@ -22,6 +22,7 @@ from specgrad.divided_differences import (
     mean_or_quotient,
     power_difference,
     second_difference,
+    second_from_first,
     second_from_first_or_mean,
     second_power_difference,
 )
@@ -279,6 +280,9 @@ class FromDerivative:
 
     def divided_difference(self, x: Array, y: Array) -> Array:
         return mean_or_quotient(self.function, self.derivative, x, y)
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        return second_from_first(self, self.derivative, x, y, z)
 
 
 def stand_in(values: Array, kept: Array) -> Array:

@@ -21,7 +21,6 @@ from specgrad import (
     vjp,
 )
 from specgrad.bind import Evaluate
-from specgrad.divided_differences import second_from_first
 from specgrad.functions import Exp, InverseSqrt, Log, One, Power, Sqrt
 from specgrad.primitives import Frechet
 from specgrad.testing import GAP_SWEEP, SPECTRA, Spectrum, random_unitary
@@ -176,13 +175,6 @@ def oracle(function, points):
     return function_oracle.divided_difference(scalar, points)
 
 
-@pytest.mark.parametrize("size", [1e12, 1e-12])
-def test_second_divided_difference_of_the_inverse_root_in_single_precision(backend, size):
-    x = backend.array(np.array([size], dtype=np.float32))
-    measured = float(backend.numpy(InverseSqrt().second_divided_difference(x, x, x))[0])
-    assert measured == pytest.approx(0.375 * float(np.float32(size)) ** -2.5, rel=1e-6)
-
-
 @pytest.mark.parametrize("exponent", [-3, -2, -1, 0, 1, 2, 3, 4, 7, 20])
 def test_integer_powers_have_exact_differences_at_negative_and_indefinite_arguments(backend, exponent):
     """Relative to the same sum of magnitudes where the terms of the sum have both signs."""
@@ -211,13 +203,6 @@ def test_even_powers_do_not_cancel_at_opposite_signs(backend):
     x, y = 1.0, -0.999
     measured = backend.numpy(Power(20).divided_difference(*(backend.array(np.array([u])) for u in (x, y))))
     assert measured[0] == pytest.approx(oracle(Power(20), (x, y)), rel=1e-15)
-
-
-@pytest.mark.parametrize("exponent", [0, 1, 2, 3])
-def test_second_divided_differences_of_powers_are_finite_at_zero(backend, exponent):
-    zero = backend.array(np.zeros(1))
-    measured = backend.numpy(Power(exponent).second_divided_difference(zero, zero, zero))
-    np.testing.assert_array_equal(measured, [float(exponent == 2)])
 
 
 def test_a_power_is_silent_where_one_argument_is_nothing_beside_the_other(backend):
@@ -287,26 +272,6 @@ def test_gradient_of_a_function_from_its_derivative(backend, dtype, spectrum):
     (gradient,) = pullback(backend.array(e))
     error = np.linalg.norm(backend.numpy(gradient) - expected) / np.linalg.norm(expected)
     assert error <= 64 * np.finfo(dtype).eps
-
-
-@pytest.mark.parametrize("centre", [0.0, 1e-17, 1e-9, 1e-3, 1.0, -3.0])
-def test_second_differences_of_a_function_from_its_derivative(backend, centre):
-    exponential = FromDerivative(backend.xp.exp, backend.xp.exp)
-    offsets = np.array([[0, 0, 0], [1e-16, 0, 0], [1e-9, 0, 2e-9], [4e-6, 0, 0], [8e-6, 0, -2e-6], [1, 0, 2]])
-    points = centre + offsets
-    columns = [backend.array(points[:, k]) for k in range(3)]
-    measured = backend.numpy(second_from_first(exponential, *columns))
-    for value, row in zip(measured, points, strict=True):
-        expected = function_oracle.divided_difference(mpmath.exp, row)
-        assert value == pytest.approx(expected, rel=20 * np.finfo(np.float64).eps ** (2 / 3)), row
-
-
-@pytest.mark.parametrize("centre", [1e-17, 1e-8, 1.0, 1e5])
-def test_second_differences_stay_inside_a_domain_that_begins_at_zero(backend, centre):
-    logarithm = FromDerivative(backend.xp.log, lambda x: 1 / x)
-    x = backend.array(np.array([centre]))
-    measured = backend.numpy(second_from_first(logarithm, x, x, x))
-    np.testing.assert_allclose(measured * centre**2, -0.5, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["sqrtm", "inv_sqrtm", "expm"])

@@ -1,10 +1,13 @@
-"""Second derivatives through a framework's autodiff: exact off ties, finite everywhere."""
+"""Second derivatives: through a framework, exact off ties and finite everywhere; and second differences."""
 
+import function_oracle
+import mpmath
 import numpy as np
 import pytest
 from test_finite import REGULARISED
 
-from specgrad import Exp, FromDerivative, ProjectGauge
+from specgrad import Exp, FromDerivative, InverseSqrt, Power, ProjectGauge
+from specgrad.divided_differences import second_difference
 from specgrad.testing import SPECTRA, gap_spectrum, random_hermitian
 
 
@@ -135,3 +138,46 @@ def test_divided_differences_from_a_derivative_have_finite_gradients(autodiff, p
     )
     gradients = xp.autograd.grad(function.divided_difference(x, y).sum(), (x, y))
     assert all(xp.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("size", [1e12, 1e-12])
+def test_second_divided_difference_of_the_inverse_root_in_single_precision(backend, size):
+    x = backend.array(np.array([size], dtype=np.float32))
+    measured = float(backend.numpy(InverseSqrt().second_divided_difference(x, x, x))[0])
+    assert measured == pytest.approx(0.375 * float(np.float32(size)) ** -2.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3])
+def test_second_divided_differences_of_powers_are_finite_at_zero(backend, exponent):
+    zero = backend.array(np.zeros(1))
+    measured = backend.numpy(Power(exponent).second_divided_difference(zero, zero, zero))
+    np.testing.assert_array_equal(measured, [float(exponent == 2)])
+
+
+@pytest.mark.parametrize("centre", [0.0, 1e-17, 1e-9, 1e-3, 1.0, -3.0])
+def test_second_differences_of_a_function_from_its_derivative(backend, centre):
+    exponential = FromDerivative(backend.xp.exp, backend.xp.exp)
+    offsets = np.array([[0, 0, 0], [1e-16, 0, 0], [1e-9, 0, 2e-9], [4e-6, 0, 0], [8e-6, 0, -2e-6], [1, 0, 2]])
+    points = centre + offsets
+    columns = [backend.array(points[:, k]) for k in range(3)]
+    measured = backend.numpy(exponential.second_divided_difference(*columns))
+    for value, row in zip(measured, points, strict=True):
+        expected = function_oracle.divided_difference(mpmath.exp, row)
+        assert value == pytest.approx(expected, rel=20 * np.finfo(np.float64).eps ** (2 / 3)), row
+
+
+def test_a_function_of_ones_own_needs_no_second_differences(backend):
+    class Exponential:
+        divided_difference = staticmethod(Exp().divided_difference)
+
+    x = backend.array(np.array([0.0, 1e-9, 1.0]))
+    measured = backend.numpy(second_difference(Exponential(), x, x, x))
+    np.testing.assert_allclose(measured, np.exp(backend.numpy(x)) / 2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("centre", [1e-17, 1e-8, 1.0, 1e5])
+def test_second_differences_stay_inside_a_domain_that_begins_at_zero(backend, centre):
+    logarithm = FromDerivative(backend.xp.log, lambda x: 1 / x)
+    x = backend.array(np.array([centre]))
+    measured = backend.numpy(logarithm.second_divided_difference(x, x, x))
+    np.testing.assert_allclose(measured * centre**2, -0.5, rtol=1e-9)
