@@ -7,6 +7,7 @@ import numpy as np
 
 from specgrad._array import eps, hermitian_part, is_complex, namespace, real_part
 from specgrad._typing import Array, Arrays
+from specgrad.solvers import has_own_derivative
 from specgrad.testing.losses import LinearLoss, Loss, _random_like
 from specgrad.transforms import jvp, vjp
 
@@ -41,10 +42,10 @@ def check_gradient(
     function : callable
         A function of this library.
     *arrays : array
-        Its arguments; batches are allowed.
+        Its arguments; batches are allowed. Of empty ones, shapes are all there is to check.
     loss : Loss, default LinearLoss()
         Of the output. For functions that put out eigenvectors use `ClusterLoss`, which does not depend
-        on the gauge.
+        on the gauge; `LinearLoss` does, and is for those of a solver that brings its own derivative.
     radius : float, default 0.1
         How far, in units of the largest entry of the arguments, the function stays smooth: for losses
         of eigenvectors, the smallest gap that the loss can feel.
@@ -59,6 +60,8 @@ def check_gradient(
     ------
     AssertionError
         With what was measured and what is allowed.
+    ValueError
+        If the loss is a `LinearLoss` of eigenvectors whose signs and phases are arbitrary.
 
     Examples
     --------
@@ -68,21 +71,28 @@ def check_gradient(
     >>> check_gradient(eigh, np.diag([1.0, 2.0, 2.0]), loss=ClusterLoss(((1, 2),)), radius=0.5)
     """
     generator = np.random.default_rng(seed)
-    scale = max(max(float(namespace(a).max(namespace(a).abs(a))) for a in arrays), float(eps(arrays[0])))
+    scale = max(*(_largest(a) for a in arrays), float(eps(arrays[0])))
     directions = tuple(_direction(a, scale, hermitian, generator) for a in arrays)
+    name = f"{getattr(function, '__name__', function)} with {options}"
     output, pullback = vjp(function, *arrays, **options)
+    _require_no_gauge(name, output, loss, options.get("solver"))
     gradients = pullback(loss.cotangents(output))
+    for a, g in zip(arrays, gradients, strict=True):
+        if tuple(g.shape) != tuple(a.shape):
+            raise AssertionError(
+                f"{name}: the gradient has shape {tuple(g.shape)}, and {tuple(a.shape)} is needed."
+            )
+        _require_finite(name, "gradient", g)
     slope = sum(_inner(g, e) for g, e in zip(gradients, directions, strict=True))
     size = sum(_length(g) * _length(e) for g, e in zip(gradients, directions, strict=True))
     rounding = _ROUNDINGS * eps(arrays[0]) / radius
-    name = f"{getattr(function, '__name__', function)} with {options}"
 
     _, tangents = jvp(function, arrays, directions, **options)
-    forward = sum(
-        _inner(g, t)
-        for g, t in zip(_as_tuple(loss.cotangents(output)), _as_tuple(tangents), strict=True)
-        if g is not None and t is not None
-    )
+    forward = 0.0
+    for g, t in zip(_as_tuple(loss.cotangents(output)), _as_tuple(tangents), strict=True):
+        if g is not None and t is not None:
+            _require_finite(name, "tangent from jvp", t)
+            forward += _inner(g, t)
     if not abs(slope - forward) <= rounding * size:
         raise AssertionError(
             f"{name}: vjp and jvp are not adjoint: {slope:.12g} and {forward:.12g} differ by "
@@ -94,7 +104,9 @@ def check_gradient(
 
     def at(distance: float) -> float:
         moved = (a + distance * _widened(e) for a, e in zip(wide, directions, strict=True))
-        return float(loss.value(function(*moved, **options)))
+        value = loss.value(function(*moved, **options))
+        _require_finite(name, f"loss at a step of {distance:.3g}", value)
+        return float(value)
 
     difference = (at(step) - at(-step)) / (2 * step)
     truncation = _ROUNDINGS * float(np.finfo(np.float64).eps) ** (2 / 3) / radius
@@ -104,6 +116,22 @@ def check_gradient(
             f"{name}: the pullback says {slope:.12g} and finite differences {difference:.12g}; they "
             f"differ by {abs(slope - difference):.3g}, and {allowed:.3g} is allowed."
         )
+
+
+def _require_no_gauge(name: str, output: Any, loss: Loss, solver: Any) -> None:
+    """Refuse a loss of single entries of eigenvectors, whose signs are the solver's choice."""
+    # A solver with its own derivative also differentiates the signs and phases that it chooses.
+    if isinstance(loss, LinearLoss) and hasattr(output, "eigenvectors") and not has_own_derivative(solver):
+        raise ValueError(
+            f"{name} puts out eigenvectors, and {loss!r} depends on their signs and phases, which are "
+            "arbitrary: whether its gradient is right is chance. Pass loss=ClusterLoss(clusters), with the "
+            "columns of each cluster of eigenvalues, ((0,), (1, 2)) for example."
+        )
+
+
+def _require_finite(name: str, what: str, x: Array) -> None:
+    if not bool(namespace(x).all(namespace(x).isfinite(x))):
+        raise AssertionError(f"{name}: the {what} is not finite.")
 
 
 def _direction(a: Array, scale: float, hermitian: bool, generator: np.random.Generator) -> Array:
@@ -124,9 +152,15 @@ def _inner(first: Array, second: Array) -> float:
     return float(real_part(xp.sum(product)))
 
 
+def _largest(a: Array) -> float:
+    """The largest magnitude, 0 if there is none."""
+    xp = namespace(a)
+    return 0.0 if 0 in a.shape else float(xp.max(xp.abs(a)))
+
+
 def _length(a: Array) -> float:
     xp = namespace(a)
-    largest = float(xp.max(xp.abs(a)))
+    largest = _largest(a)
     if largest == 0:
         return 0.0
     return largest * float(xp.sqrt(xp.sum(xp.abs(a / largest) ** 2)))
