@@ -170,6 +170,39 @@ class OneWidthForAll(MaskedGap):
 
 
 @dataclass(frozen=True)
+class SharedScale(MaskedGap):
+    """The largest value of the whole batch decides what counts as a tie."""
+
+    def matrix(self, values, tie_width=None):
+        largest = np.max(np.abs(values), initial=1e-300)
+        gaps = values[..., None, :] - values[..., :, None]
+        return np.where(np.abs(gaps) > 1e-12 * largest, super().matrix(values, tie_width), 0.0)
+
+
+@dataclass(frozen=True)
+class NeedsABatch(Faulty):
+    def matrix(self, values):
+        if values.ndim < 2:
+            raise TypeError("several spectra, please")
+        return super().matrix(values)
+
+
+@dataclass(frozen=True)
+class OneBatchAxis(Faulty):
+    """Repeats the pair matrices for every further axis."""
+
+    def matrix(self, values):
+        pairs = super().matrix(values)
+        return pairs if values.ndim < 3 else pairs[:1] + 0 * pairs
+
+
+@dataclass(frozen=True)
+class RefusesEmpty(Faulty):
+    def bound(self, values):
+        return np.broadcast_to(np.max(super().bound(values), keepdims=True), values.shape[:-1])
+
+
+@dataclass(frozen=True)
 class RaisesOn(Faulty):
     """Raises where the largest value is about `largest`, or where there is a batch."""
 
@@ -202,6 +235,10 @@ class RaisesOn(Faulty):
         (NoSecondArgument(), r"'LAPACK 1: zero', n = 2, .*it raises TypeError in floor: .*matrix\(\)"),
         (IgnoresTheWidth(), r"'.*with a width, and without"),
         (OneWidthForAll(), r"n = 4.*with a width, and without"),
+        (SharedScale(), r"not alone, n = 2, .*pair matrices of a batch and of each spectrum alone differ"),
+        (NeedsABatch(), r"'LAPACK 1: zero', n = 2, .*raises TypeError in batches: several"),
+        (OneBatchAxis(), r"not alone, n = 2, .*pair matrices of a batch with two axes"),
+        (RefusesEmpty(), r"'.*raises ValueError in batches: zero-size"),
         (RaisesOn(largest=1.0), r"'LAPACK 2: identity', n = 2, float64: .*raises RuntimeError in "),
         (
             RaisesOn(batched=False),

@@ -14,11 +14,12 @@ not depend on the gauge, and oracles in higher precision, all of which can be us
 hypothesis and mpmath, which the library itself does not.
 """
 
-from specgrad.testing.gap_checks import (
+from specgrad.testing.gap_checks import check_gap
+from specgrad.testing.gap_properties import (
     GAP_PROPERTIES,
     antisymmetry,
+    batches,
     bound_holds,
-    check_gap,
     floor,
     permutation_equivariance,
     scale_equivariance,
@@ -44,6 +45,7 @@ __all__ = [
     "Spectrum",
     "antisymmetry",
     "banded",
+    "batches",
     "bound_holds",
     "check_gap",
     "check_gradient",
