@@ -260,6 +260,17 @@ def test_the_sign_does_not_count_ties_and_finds_nan_beside_them():
         sign(NaNInside(), close)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the infinities of a tie, which do not count
+def test_wide_gaps_are_those_of_one_largest_value():
+    for values in ([0.0, 1.0, 1.0], [0.0, -1.0, 1.0], [0.1, 0.5, 1.0], [0.0, 0.0]):
+        wide_gaps(TopNGap(1), np.array(values))
+        wide_gaps(Faulty(factor=0.0), np.array(values))
+    for values in ([0.0, 0.9, 1.0], [1e-3, -1.0], [-1e200, 0.0]):
+        wide_gaps(TopNGap(1), np.array(values))
+        with pytest.raises(AssertionError, match="where the gap is wide"):
+            wide_gaps(Faulty(factor=0.0), np.array(values))
+
+
 def test_properties_can_be_left_out():
     check_gap(PowerIterationGap(), np, without=(antisymmetry, permutation_equivariance))
     check_gap(Faulty(factor=2.0, bound_by=2.0), np, without=(wide_gaps,))

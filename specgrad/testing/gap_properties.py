@@ -88,11 +88,14 @@ def sign(rule: GapRule, values: Array) -> None:
 def wide_gaps(rule: GapRule, values: Array) -> None:
     """Entries are ``1/(values[j] - values[i])`` to 1/16 between the largest value and those up to 1/64 of it.
 
-    Magnitudes count, in units in which the largest is 1. Spectra without such a pair say nothing.
+    Magnitudes count, in units in which the largest is 1. Spectra without such a pair, and ties of the
+    largest, say nothing.
     """
     xp = namespace(values)
     largest, magnitudes = magnitude_scale(values), xp.abs(values)
     leads, small = magnitudes == largest, magnitudes <= _SMALL * largest
+    # A rule of leading values may choose among a tie.
+    leads = leads & (xp.sum(xp.astype(leads, values.dtype), axis=-1, keepdims=True) == 1)
     wide = (as_row(leads) & as_column(small)) | (as_column(leads) & as_row(small))
     scaled = values / largest
     products = xp.where(wide, rule.matrix(scaled) * differences(scaled), 1.0)
