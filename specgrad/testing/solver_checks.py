@@ -24,8 +24,8 @@ def check_solver(
 ) -> None:
     """Check that a solver decomposes every named spectrum as well as LAPACK asks of itself.
 
-    For each spectrum, size and dtype: shapes and dtypes, ascending eigenvalues, and both residual ratios;
-    with no batch axis, one, two, and an empty one.
+    For each spectrum, size and dtype: shapes and dtypes, ascending eigenvalues, and both residual ratios.
+    For the last size and first dtype also without a batch axis, with two, and with an empty batch.
 
     Parameters
     ----------
@@ -56,7 +56,10 @@ def check_solver(
     for n in sizes:
         for dtype in dtypes:
             each = [xp.asarray(spectrum.matrix(n, dtype), device=device) for spectrum in spectra]
-            found = _first_failure(solver, tuple(zip(spectra, each, strict=True)), allowed_ratio)
+            matrices = tuple(zip(spectra, each, strict=True))
+            found = _first_failure(solver, matrices, allowed_ratio)
+            if (n, dtype) == (sizes[-1], dtypes[0]):
+                found = found or _first_refused_shape(solver, matrices, allowed_ratio)
             if found:
                 name, failure = found
                 raise AssertionError(f"{solver!r} on {name}, n = {n}, {dtype}: {failure}")
@@ -85,17 +88,23 @@ def _first_failure(
     solver: Solver, matrices: Sequence[tuple[Spectrum, Array]], allowed: float
 ) -> tuple[str, str] | None:
     """On what it fails, and what is wrong."""
-    last, a = matrices[-1]
+    failure = _failure(solver, _batch(matrices), allowed)
+    if not failure:
+        return None
+    # One of the batch fails: say which, or that it takes the batch.
+    alone = ((f"'{spectrum}'", _failure(solver, a, allowed)) for spectrum, a in matrices)
+    return next(
+        ((name, failure) for name, failure in alone if failure),
+        ("a batch of spectra, and not alone", failure),
+    )
+
+
+def _first_refused_shape(
+    solver: Solver, matrices: Sequence[tuple[Spectrum, Array]], allowed: float
+) -> tuple[str, str] | None:
+    """On what it fails, and what is wrong, of batches that are not one list of matrices."""
+    (last, a), batch = matrices[-1], _batch(matrices)
     stack = namespace(a).stack
-    batch = stack([a for _, a in matrices])
-    failure = _failure(solver, batch, allowed)
-    if failure:
-        # One of the batch fails: say which, or that it takes the batch.
-        alone = ((f"'{spectrum}'", _failure(solver, a, allowed)) for spectrum, a in matrices)
-        return next(
-            ((name, failure) for name, failure in alone if failure),
-            ("a batch of spectra, and not alone", failure),
-        )
     shapes = {
         f"'{last}' without a batch axis": a,
         "two batch axes, and not one": stack([batch[:3, ...], batch[-3:, ...]]),
@@ -104,6 +113,10 @@ def _first_failure(
     return next(
         ((name, failure) for name, a in shapes.items() if (failure := _failure(solver, a, allowed))), None
     )
+
+
+def _batch(matrices: Sequence[tuple[Spectrum, Array]]) -> Array:
+    return namespace(matrices[0][1]).stack([a for _, a in matrices])
 
 
 def _failure(solver: Solver, a: Array, allowed: float) -> str:
