@@ -262,6 +262,11 @@ class FromDerivative:
     function, derivative : callable
         Elementwise, array to array, written for any array library (or for the one you use).
 
+    Notes
+    -----
+    `torch.compile` keeps no callables as constants: where it traces, write a frozen dataclass whose methods
+    are ``__call__`` and ``divided_difference`` in their place.
+
     Examples
     --------
     >>> import numpy as np
