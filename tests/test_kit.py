@@ -235,9 +235,9 @@ class RaisesOn(Faulty):
         (NoSecondArgument(), r"'LAPACK 1: zero', n = 2, .*it raises TypeError in floor: .*matrix\(\)"),
         (IgnoresTheWidth(), r"'.*with a width, and without"),
         (OneWidthForAll(), r"n = 4.*with a width, and without"),
-        (SharedScale(), r"not alone, n = 2, .*pair matrices of a batch and of each spectrum alone differ"),
-        (NeedsABatch(), r"'LAPACK 1: zero', n = 2, .*raises TypeError in batches: several"),
-        (OneBatchAxis(), r"not alone, n = 2, .*pair matrices of a batch with two axes"),
+        (SharedScale(), r"not alone, n = 4, .*pair matrices of a batch and of each spectrum alone differ"),
+        (NeedsABatch(), r"'LAPACK 1: zero', n = 4, .*raises TypeError in batches: several"),
+        (OneBatchAxis(), r"not alone, n = 4, .*pair matrices of a batch with two axes"),
         (RefusesEmpty(), r"'.*raises ValueError in batches: zero-size"),
         (RaisesOn(largest=1.0), r"'LAPACK 2: identity', n = 2, float64: .*raises RuntimeError in "),
         (
