@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from specgrad._array import adjoint, column_products, device, eps, namespace, real_part
+from specgrad._require import require_above, require_whole
 from specgrad._typing import Array
 
 __all__ = [
@@ -51,16 +52,16 @@ class _Combines:
     """``&`` keeps what both keep, ``|`` what either keeps; the other side may be anyone's truncation."""
 
     def __and__(self: Truncation, other: Truncation) -> "Both":
-        return Both(self, other)
+        return Both(self, other) if _is_truncation(other) else NotImplemented
 
     def __rand__(self: Truncation, other: Truncation) -> "Both":
-        return Both(other, self)
+        return Both(other, self) if _is_truncation(other) else NotImplemented
 
     def __or__(self: Truncation, other: Truncation) -> "Either":
-        return Either(self, other)
+        return Either(self, other) if _is_truncation(other) else NotImplemented
 
     def __ror__(self: Truncation, other: Truncation) -> "Either":
-        return Either(other, self)
+        return Either(other, self) if _is_truncation(other) else NotImplemented
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,7 @@ class MaxRank(_Combines):
     rank: int
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"MaxRank needs a rank of at least 1, not {self.rank}.")
+        require_whole(1, self, "rank")
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
@@ -154,7 +154,7 @@ class EnergyRatio(_Combines):
     include_crossing: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 < self.ratio <= 1:
+        if isinstance(self.ratio, int | float) and not 0 < self.ratio <= 1:
             raise ValueError(f"EnergyRatio needs a ratio in (0, 1], not {self.ratio}.")
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
@@ -184,6 +184,9 @@ class RayleighMismatch(_Combines):
 
     tolerance: float = 0.1
 
+    def __post_init__(self) -> None:
+        require_above(0, self, "tolerance")
+
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
         image = a @ vectors
@@ -212,6 +215,10 @@ class Either(_Combines):
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         return self.first.keep(a, values, vectors) | self.second.keep(a, values, vectors)
+
+
+def _is_truncation(other: object) -> bool:
+    return hasattr(other, "keep")
 
 
 def leading_run(marks: Array) -> Array:

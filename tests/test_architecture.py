@@ -16,7 +16,7 @@ EXTRAS = BACKENDS | {"typer", "rich", "matplotlib", "sklearn", "scipy", "hypothe
 
 # A module or package of specgrad imports from lower floors, and from itself, only.
 FLOORS = (
-    {"_typing"},
+    {"_typing", "_require"},
     {"_array", "results", "planning"},
     {"_warn", "bind", "divided_differences", "gaps", "truncation"},
     {"functions", "gauge"},

@@ -10,6 +10,7 @@ from specgrad import (
     ExactGap,
     MaskedGap,
     PadeGap,
+    PowerIteration,
     PowerIterationGap,
     RoundingFloor,
     TaylorGap,
@@ -215,12 +216,21 @@ def test_eigenvalues_that_are_zero_have_no_series(backend):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PowerIterationGap(0), "at least 1 step"),
-        (lambda: BalancedPowerIterationGap(-1), "at least 1 step"),
-        (lambda: TaylorGap(-1), "degree of at least 0, not -1"),
+        (lambda: PowerIterationGap(0), r"PowerIterationGap needs a steps .* at least 1, not 0\."),
+        (lambda: PowerIterationGap(2.5), r"a whole number, at least 1, not 2\.5"),
+        (lambda: BalancedPowerIterationGap(-1), "at least 1, not -1"),
+        (lambda: TaylorGap(-1), "a degree that is a whole number, at least 0, not -1"),
+        (lambda: TopNGap(0), "count"),
+        (lambda: PowerIteration(0), "steps"),
+        (lambda: ClippedGap(0), r"ClippedGap needs a limit above 0, not 0\."),
+        (lambda: BroadenedGap(0.0), "width above 0"),
+        (lambda: BroadenedGap(float("nan")), "width above 0"),
+        (lambda: MaskedGap(-1.0), "tolerance above 0"),
+        (lambda: PadeGap(resolution=0), "resolution above 0"),
+        (lambda: RoundingFloor(reach=-1.0), "reach above 0"),
     ],
 )
-def test_too_few_terms_raise(make, message):
+def test_numbers_out_of_range_raise(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -230,3 +240,16 @@ def test_rules_are_values():
     assert hash(PowerIterationGap(19)) == hash(PowerIterationGap(19)) != hash(PowerIterationGap(20))
     assert repr(MaskedGap(noise=None)) == "MaskedGap(tolerance=None, noise=None)"
     assert RoundingFloor(eps=2**-8).eps == 2**-8
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in subtract:RuntimeWarning")
+@pytest.mark.parametrize(
+    "rule", [rule for rule in UNCLAIMED if not isinstance(rule, ExactGap | TopNGap)], ids=repr
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_near_the_end_of_the_range(backend, rule, dtype):
+    largest = 0.95 * float(np.finfo(dtype).max)
+    values = backend.array(np.array([largest, -largest, 0.9 * largest, 0.0], dtype=dtype))
+    pairs = backend.numpy(rule.matrix(values))
+    assert np.all(np.isfinite(pairs))
+    assert np.all(np.abs(pairs) <= backend.numpy(rule.bound(values)))

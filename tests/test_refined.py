@@ -69,9 +69,7 @@ def orthonormality(vectors):
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_residuals_on_every_spectrum(backend, steps):
-    check_solver(
-        Refined(DenseEigh(), steps), backend.xp, device=backend.device, sizes=(N,), allowed_ratio=4
-    )
+    check_solver(Refined(DenseEigh(), steps), backend.xp, device=backend.device, sizes=(N,), allowed_ratio=4)
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -202,6 +202,8 @@ def test_a_tie_at_the_cut_is_finite_under_the_default(backend, double):
     ("make", "message"),
     [
         (lambda: MaxRank(0), "at least 1, not 0"),
+        (lambda: MaxRank(2.5), "whole number"),
+        (lambda: RayleighMismatch(-1.0), "tolerance above 0"),
         (lambda: EnergyRatio(0.0), r"\(0, 1\], not 0.0"),
         (lambda: EnergyRatio(1.5), r"\(0, 1\], not 1.5"),
     ],
@@ -209,3 +211,10 @@ def test_a_tie_at_the_cut_is_finite_under_the_default(backend, double):
 def test_impossible_truncations_raise(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_truncations_combine_with_truncations():
+    for combine in (lambda a, b: a & b, lambda a, b: a | b):
+        for pair in ((MaxRank(2), 3), (3, MaxRank(2))):
+            with pytest.raises(TypeError, match="unsupported operand"):
+                combine(*pair)

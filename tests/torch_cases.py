@@ -46,7 +46,7 @@ GAP_RULES = (
     PowerIterationGap(),
     BalancedPowerIterationGap(),
 )
-EXACT_RULES = (ExactGap(), MaskedGap())
+EXACT_RULES = (ExactGap(), MaskedGap(), BroadenedGap())
 
 TRUNCATIONS = {  # and the rank that each keeps of the two ragged spectra
     MaxRank(2): (2, 2),

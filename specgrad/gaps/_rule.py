@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from specgrad._array import as_row, eps, namespace, squared_magnitude
+from specgrad._require import require_above
 from specgrad._typing import Array
 
 __all__ = ["FlooredGapRule", "GapRule", "RoundingFloor", "no_ties"]
@@ -73,6 +74,10 @@ class RoundingFloor:
     factor: float = 8.0
     reach: float = 0.05
     eps: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("factor", "reach", "eps"):
+            require_above(0, self, name)
 
     def tie_width(self, values: Array, signal: Array, vectors_cotangent: Array) -> Array:
         """The gap up to which each pair counts as a tie, shape (..., n, n): 0 where it is no rounding.

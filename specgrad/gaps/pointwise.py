@@ -15,6 +15,7 @@ from specgrad._array import (
     reciprocal,
     smallest_normal,
 )
+from specgrad._require import require_above, require_whole
 from specgrad._typing import Array
 from specgrad.gaps._rule import RoundingFloor, no_ties
 
@@ -85,6 +86,9 @@ class MaskedGap:
     # Made by a function: torch.compile cannot take a value out of the signature of a class that it traces.
     noise: RoundingFloor | None = field(default_factory=lambda: RoundingFloor())
 
+    def __post_init__(self) -> None:
+        require_above(0, self, "tolerance")
+
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)
         gaps = differences(values)
@@ -131,12 +135,17 @@ class BroadenedGap:
     width: float | None = None
     noise: RoundingFloor | None = None
 
+    def __post_init__(self) -> None:
+        require_above(0, self, "width")
+
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         scale = magnitude_scale(values)
         # A compiler may contract a difference of scaled values, which then is not 0 at ties, and make one
         # division of two, whose divisor underflows. A half is exact, and keeps large differences finite.
         unit = as_row(1.0 / scale)
         gaps = differences(0.5 * values) * (2.0 * unit)
+        # The derivative at gap 0 is 1/w^2; on the diagonal reverse mode would add it up and take it away.
+        gaps = namespace(values).where(off_diagonal(values), gaps, 0.0)
         pairs = gaps / (gaps * gaps + self._relative_width(values) ** 2) * unit
         return no_ties(pairs, differences(values), tie_width)
 
@@ -168,6 +177,9 @@ class ClippedGap:
 
     limit: float = 1e10
     noise: RoundingFloor | None = None
+
+    def __post_init__(self) -> None:
+        require_above(0, self, "limit")
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)
@@ -201,6 +213,9 @@ class TopNGap:
 
     count: int
     noise: RoundingFloor | None = None
+
+    def __post_init__(self) -> None:
+        require_whole(1, self, "count")
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)

@@ -22,6 +22,7 @@ from specgrad._array import (
     reciprocal,
     smallest_normal,
 )
+from specgrad._require import require_above, require_whole
 from specgrad._typing import Array
 from specgrad.gaps._rule import RoundingFloor, no_ties
 
@@ -62,7 +63,7 @@ class PowerIterationGap:
     steps: int = 19
 
     def __post_init__(self) -> None:
-        _require_steps(self.steps)
+        require_whole(1, self, "steps")
 
     def matrix(self, values: Array) -> Array:
         leads, weight, t = _pairs(values)
@@ -94,7 +95,7 @@ class BalancedPowerIterationGap:
     noise: RoundingFloor | None = None
 
     def __post_init__(self) -> None:
-        _require_steps(self.steps)
+        require_whole(1, self, "steps")
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         weight, t = _antisymmetric_pairs(values)
@@ -126,8 +127,7 @@ class TaylorGap:
     noise: RoundingFloor | None = None
 
     def __post_init__(self) -> None:
-        if self.degree < 0:
-            raise ValueError(f"TaylorGap needs a degree of at least 0, not {self.degree}.")
+        require_whole(0, self, "degree")
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         weight, t = _antisymmetric_pairs(values)
@@ -167,6 +167,9 @@ class PadeGap:
 
     resolution: float | None = None
     noise: RoundingFloor | None = None
+
+    def __post_init__(self) -> None:
+        require_above(0, self, "resolution")
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         weight, t = _antisymmetric_pairs(values)
@@ -208,7 +211,8 @@ def _pairs(values: Array) -> tuple[Array, Array, Array]:
     leads = as_row(rank) >= as_column(rank)
     inverse = _reciprocals(values)
     weight = xp.where(leads, as_row(inverse), -as_column(inverse))
-    return xp.astype(leads, values.dtype), weight, differences(values) * weight
+    # Halved first: differences of opposite values may leave the exponent range, and t stays within 2.
+    return xp.astype(leads, values.dtype), weight, 2.0 * (differences(0.5 * values) * weight)
 
 
 def _antisymmetric_pairs(values: Array) -> tuple[Array, Array]:
@@ -235,8 +239,3 @@ def _largest_reciprocal(values: Array) -> Array:
         return xp.zeros(values.shape[:-1], dtype=values.dtype, device=device(values))
     leads_some_pair = xp.argsort(xp.abs(values), axis=-1)[..., 1:]
     return xp.max(xp.take_along_axis(xp.abs(_reciprocals(values)), leads_some_pair, axis=-1), axis=-1)
-
-
-def _require_steps(steps: int) -> None:
-    if steps < 1:
-        raise ValueError(f"A power iteration needs at least 1 step, and this rule was given {steps}.")

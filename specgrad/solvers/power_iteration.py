@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from specgrad._array import device, hermitian_part, namespace, take_columns
+from specgrad._require import require_whole
 from specgrad._typing import Array
 from specgrad.derivatives import power_iteration
 
@@ -33,6 +34,9 @@ class PowerIteration:
 
     steps: int = 19
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_whole(1, self, "steps")
 
     def solve(self, a: Array) -> tuple[Array, Array]:
         values, vectors = power_iteration.forward(hermitian_part(a), self._starts(a), self.steps)
