@@ -10,7 +10,10 @@ from functools import cache
 import mpmath
 import numpy as np
 
+from specgrad.functions import Exp, InverseSqrt, Log, Power, Sqrt
 from specgrad.testing import Spectrum
+
+FUNCTIONS = (Sqrt(), InverseSqrt(), Power(0.3), Power(1.7), Power(-0.5), Power(3), Power(-2), Log(), Exp())
 
 
 def _roots(block: mpmath.matrix) -> tuple[mpmath.matrix, mpmath.matrix]:

@@ -1,0 +1,84 @@
+"""`check_solver` finds what is broken, and says what and where."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from specgrad import (
+    DenseEigh,
+)
+from specgrad.testing import (
+    SPECTRA,
+    check_solver,
+)
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """A solver with one of several faults."""
+
+    values: float = 0.0
+    vectors: float = 0.0
+    descending: bool = False
+    batched: bool = True
+
+    def solve(self, a):
+        if not self.batched and a.ndim > 2:
+            raise TypeError("one matrix at a time, please")
+        values, vectors = DenseEigh().solve(a)
+        values, vectors = values * (1 + self.values), vectors * (1 + self.vectors)
+        return (values[..., ::-1], vectors[..., ::-1]) if self.descending else (values, vectors)
+
+
+@pytest.mark.parametrize(
+    ("solver", "message"),
+    [
+        (
+            Perturbed(values=1e-4),
+            r"'LAPACK 2: identity', n = 2, float32: \|A - V.* is \d.*at most 60 is allowed",
+        ),
+        (Perturbed(vectors=1e-4), r"'LAPACK 1: zero', n = 2, float32: \|I - V\^H V\|.*at most 60 is allowed"),
+        (Perturbed(descending=True), r"'LAPACK 3.*not ascending"),
+        (Perturbed(batched=False), r"a batch of spectra, and not alone.*raises TypeError: one matrix"),
+    ],
+)
+def test_solver_faults_are_found_and_named(solver, message):
+    with pytest.raises(AssertionError, match=message):
+        check_solver(solver, np, sizes=(2,))
+
+
+@dataclass(frozen=True)
+class Choosy:
+    """A solver that refuses some shapes of batches."""
+
+    axes: tuple[int, ...] = (0, 1, 2)
+    empty: bool = True
+    shared: bool = False
+
+    def solve(self, a):
+        if a.ndim - 2 not in self.axes:
+            raise TypeError(f"{a.ndim - 2} batch axes")
+        if not self.empty and 0 in a.shape:
+            raise ValueError("nothing to decompose")
+        if self.shared and a.ndim > 3:
+            a = a[:1] + 0 * a
+        return DenseEigh().solve(a)
+
+
+@pytest.mark.parametrize(
+    ("solver", "message"),
+    [
+        (Choosy(axes=(1, 2)), r"'tie at the cut' without a batch axis, n = 2, .*TypeError: 0 batch axes"),
+        (Choosy(axes=(0, 1)), r"two batch axes, and not one, n = 2, .*raises TypeError: 2 batch axes"),
+        (Choosy(shared=True), r"two batch axes, and not one, n = 2, .*\|A - V.* is "),
+        (Choosy(empty=False), r"an empty batch, n = 2, .*raises ValueError: nothing to decompose"),
+    ],
+)
+def test_shapes_that_a_solver_refuses_are_found_and_named(solver, message):
+    with pytest.raises(AssertionError, match=message):
+        check_solver(solver, np, sizes=(2,))
+
+
+def test_one_spectrum_is_enough():
+    check_solver(Choosy(), np, sizes=(2,), spectra=SPECTRA[-1:])
