@@ -28,7 +28,8 @@ def run_demo(backend: Backend, solver: Solver, steps: int, output: Path, console
         console.print(_table(title, rows))
     console.print(
         "gradient: its largest entry. pair: the largest coefficient that stands for 1/gap, and the bound "
-        "that the rule states for it. error: relative to the reference.\n"
+        "that the rule states for it. error: relative to the reference. In the second table a wrong "
+        "gradient is finite, so nobody is told; at the exact tie of the third it is not finite.\n"
     )
 
     console.print(
