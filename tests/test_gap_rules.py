@@ -16,6 +16,7 @@ from specgrad import (
     TaylorGap,
     TopNGap,
 )
+from specgrad.derivatives.eigh import jvp, vjp
 from specgrad.testing import (
     antisymmetry,
     check_gap,
@@ -253,3 +254,6 @@ def test_values_near_the_end_of_the_range(backend, rule, dtype):
     pairs = backend.numpy(rule.matrix(values))
     assert np.all(np.isfinite(pairs))
     assert np.all(np.abs(pairs) <= backend.numpy(rule.bound(values)))
+    vectors, moved = (backend.array(x.astype(dtype)) for x in (np.eye(4), np.vander(range(1, 5))))
+    for derivative in (vjp(values, vectors, None, moved, rule), *jvp(values, vectors, moved, rule)):
+        assert np.all(np.isfinite(backend.numpy(derivative)))

@@ -19,7 +19,7 @@ from torch_cases import (
     torch,
 )
 
-from specgrad import EnergyRatio, ExactGap, MaskedGap, PowerIteration
+from specgrad import EnergyRatio, ExactGap, MaskedGap, MaxRank, PowerIteration
 
 func = torch.func
 DTYPES = (torch.float64, torch.complex128)
@@ -116,6 +116,26 @@ def test_second_order_transforms_agree_with_finite_differences(order, truncation
     a = matrices(RAGGED[0])
     expected = finite_differences(func.grad(function), a)
     torch.testing.assert_close(SECOND_ORDER[order](function)(a), expected, **DIFFERENCES)
+
+
+# No gap of this spectrum is small, so orders of differentiation differ by rounding alone.
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("truncation", [None, MaxRank(2), EnergyRatio(0.9)], ids=repr)
+@pytest.mark.parametrize("gap", GAP_RULES, ids=repr)
+def test_every_order_of_differentiation_agrees_for_every_gap_rule(gap, truncation, dtype):
+    def function(a):
+        return loss(a, gap=gap, truncation=truncation)
+
+    tolerance = {torch.float32: 1e-4, torch.float64: 1e-10}[dtype]
+    a = matrices((1.0, 2.0, 3.0, 4.0), dtype).requires_grad_()
+    direction = torch.linspace(-1, 1, a.numel(), dtype=dtype).reshape(a.shape)
+    expected = SECOND_ORDER["jacfwd of jacrev"](function)(a.detach())
+    allowed = {"atol": tolerance * float(expected.abs().max()), "rtol": 0.0}
+    for order in ("jacrev of jacrev", "jacrev of jacfwd"):
+        torch.testing.assert_close(SECOND_ORDER[order](function)(a.detach()), expected, **allowed)
+    (once,) = torch.autograd.grad(function(a), a, create_graph=True)
+    (twice,) = torch.autograd.grad(once, a, direction)
+    torch.testing.assert_close(twice, torch.tensordot(direction, expected), **allowed)
 
 
 def test_hessian_of_a_batch_under_vmap_is_that_of_each():
