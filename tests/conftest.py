@@ -52,18 +52,25 @@ def pytest_collection_modifyitems(config, items):
         reason = backend.xfails.get(item.originalname)
         if reason:
             item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
-        if backend.trace and not worth_compiling(item):
+        if backend.on_request and not worth_compiling(item, whole_functions=backend.trace is not None):
             too_many.add(item)
     items[:] = [item for item in items if item not in too_many]
     config.hook.pytest_deselected(items=list(too_many))
 
 
-def worth_compiling(item):
-    """Whether a row that compiles runs a test: all options, each with one dtype in turn; no drawn shapes."""
-    if item.get_closest_marker("eager"):
+def worth_compiling(item, whole_functions):
+    """Whether a row that compiles runs a test: all options, but not each with every dtype.
+
+    Where it compiles whole functions, each with one dtype in turn, and no long loops or drawn shapes; where
+    it compiles single operations, each with real and complex numbers of the other precision.
+    """
+    if whole_functions and item.get_closest_marker("eager"):
         return False
     indices = {name: k for name, k in item.callspec.indices.items() if name != "backend"}
     for name in indices.keys() & DTYPES.keys():
         dtype = indices.pop(name)
-        return (dtype + sum(indices.values()) + 1) % len(DTYPES[name]) == 0
-    return not hypothesis.is_hypothesis_test(item.obj)
+        others = sum(indices.values())
+        if whole_functions:
+            return (dtype + others + 1) % len(DTYPES[name]) == 0
+        return (dtype + others) % 2 == 0
+    return not (whole_functions and hypothesis.is_hypothesis_test(item.obj))
