@@ -4,20 +4,41 @@ A compiler may build a value again with stand-ins for its numbers, which cannot 
 themselves were checked before.
 """
 
-__all__ = ["require_above", "require_whole"]
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+__all__ = ["require", "require_above", "require_at_least", "require_whole"]
+
+
+def require(value: object, name: str, needed: str, holds: Callable[[Any], bool]) -> None:
+    """Raise unless `holds` is true of a number of a value, or it is None and that is its default."""
+    number = getattr(value, name)
+    optional = getattr(type(value), name, 0) is None  # a dataclass keeps defaults on the class
+    is_real = isinstance(number, Real)
+    # Of what is no number, only Python's own types are wrong for certain: no stand-in is one.
+    if holds(number) if is_real else type(number).__module__ != "builtins" or (number is None and optional):
+        return
+    needed = f"{needed}, or None," if optional else needed
+    message = f"{type(value).__name__} needs {needed} for {name}, not {number!r}."
+    raise ValueError(message) if is_real else TypeError(message)
 
 
 def require_above(least: float, value: object, name: str) -> None:
-    """Raise unless a number of a value is larger than `least`; None leaves it to the value."""
-    number = getattr(value, name)
-    if isinstance(number, int | float) and not number > least:
-        raise ValueError(f"{type(value).__name__} needs a {name} above {least:g}, not {number!r}.")
+    """Raise unless a number of a value is larger than `least`."""
+    require(value, name, f"a number above {least:g}", lambda number: bool(number > least))
+
+
+def require_at_least(least: float, value: object, name: str) -> None:
+    """Raise unless a number of a value is `least` or larger."""
+    require(value, name, f"a number of at least {least:g}", lambda number: bool(number >= least))
 
 
 def require_whole(least: int, value: object, name: str) -> None:
-    """Raise unless a number of a value is whole and at least `least`."""
-    number = getattr(value, name)
-    if isinstance(number, int | float) and (number != int(number) or number < least):
-        raise ValueError(
-            f"{type(value).__name__} needs a {name} that is a whole number, at least {least}, not {number!r}."
-        )
+    """Raise unless a number of a value is an integer, also by type, and `least` or larger."""
+    require(
+        value,
+        name,
+        f"an integer of at least {least}",
+        lambda number: isinstance(number, Integral) and bool(number >= least),  # type: ignore[operator]
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from specgrad._array import adjoint, column_products, device, eps, namespace, real_part
-from specgrad._require import require_above, require_whole
+from specgrad._require import require, require_above, require_whole
 from specgrad._typing import Array
 
 __all__ = [
@@ -37,10 +37,8 @@ class Truncation(Protocol):
         ----------
         a : array, shape (..., n, n)
             The Hermitian matrix.
-        values : array, shape (..., n)
-            Its eigenvalues, largest magnitude first.
-        vectors : array, shape (..., n, n)
-            Its eigenvectors in the same order.
+        values, vectors : array, shapes (..., n) and (..., n, n)
+            Its eigenvalues, largest magnitude first, and eigenvectors in the same order.
 
         Returns
         -------
@@ -52,16 +50,16 @@ class _Combines:
     """``&`` keeps what both keep, ``|`` what either keeps; the other side may be anyone's truncation."""
 
     def __and__(self: Truncation, other: Truncation) -> "Both":
-        return Both(self, other) if _is_truncation(other) else NotImplemented
+        return Both(self, other) if hasattr(type(other), "keep") else NotImplemented
 
     def __rand__(self: Truncation, other: Truncation) -> "Both":
-        return Both(other, self) if _is_truncation(other) else NotImplemented
+        return Both(other, self) if hasattr(type(other), "keep") else NotImplemented
 
     def __or__(self: Truncation, other: Truncation) -> "Either":
-        return Either(self, other) if _is_truncation(other) else NotImplemented
+        return Either(self, other) if hasattr(type(other), "keep") else NotImplemented
 
     def __ror__(self: Truncation, other: Truncation) -> "Either":
-        return Either(other, self) if _is_truncation(other) else NotImplemented
+        return Either(other, self) if hasattr(type(other), "keep") else NotImplemented
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,11 @@ class MaxRank(_Combines):
     ----------
     rank : int
         At least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rank is no number, or no integer of at least 1.
 
     Examples
     --------
@@ -139,6 +142,11 @@ class EnergyRatio(_Combines):
         stops before it: the literal test ``gamma_i >= ratio`` of Algorithm 1 in Wang et al. (NeurIPS
         2019), which never keeps the last eigenvalue (the identity gets rank n - 1).
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the ratio is no number, or is not in (0, 1].
+
     Examples
     --------
     >>> import numpy as np
@@ -154,8 +162,7 @@ class EnergyRatio(_Combines):
     include_crossing: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.ratio, int | float) and not 0 < self.ratio <= 1:
-            raise ValueError(f"EnergyRatio needs a ratio in (0, 1], not {self.ratio}.")
+        require(self, "ratio", "a number in (0, 1]", lambda ratio: 0 < ratio <= 1)
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
@@ -180,6 +187,18 @@ class RayleighMismatch(_Combines):
     ----------
     tolerance : float, default 0.1
         Largest ``|l~_i - l_i| / |l_i|`` that is kept.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the tolerance is no number above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import RayleighMismatch, eigh
+    >>> int(eigh(np.diag([3.0, 2.0, 1.0]), truncation=RayleighMismatch()).rank)
+    3
     """
 
     tolerance: float = 0.1
@@ -215,10 +234,6 @@ class Either(_Combines):
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         return self.first.keep(a, values, vectors) | self.second.keep(a, values, vectors)
-
-
-def _is_truncation(other: object) -> bool:
-    return hasattr(other, "keep")
 
 
 def leading_run(marks: Array) -> Array:

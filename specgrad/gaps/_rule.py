@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from specgrad._array import as_row, eps, namespace, squared_magnitude
-from specgrad._require import require_above
+from specgrad._require import require_at_least
 from specgrad._typing import Array
 
 __all__ = ["FlooredGapRule", "GapRule", "RoundingFloor", "no_ties"]
@@ -69,6 +69,11 @@ class RoundingFloor:
     eps : float, optional
         Relative rounding error of the cotangent; by default that of its dtype. Pass the one of
         bfloat16, ``2**-8``, where cotangents were rounded to it on their way.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of these is no number, or is negative.
     """
 
     factor: float = 8.0
@@ -77,7 +82,7 @@ class RoundingFloor:
 
     def __post_init__(self) -> None:
         for name in ("factor", "reach", "eps"):
-            require_above(0, self, name)
+            require_at_least(0, self, name)
 
     def tie_width(self, values: Array, signal: Array, vectors_cotangent: Array) -> Array:
         """The gap up to which each pair counts as a tie, shape (..., n, n): 0 where it is no rounding.

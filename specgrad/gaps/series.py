@@ -191,7 +191,7 @@ def geometric_sum(t: Array, terms: int) -> Array:
     xp = namespace(t)
     if terms < 2:
         return xp.full_like(t, terms)
-    bits = f"{terms:b}"
+    bits = f"{int(terms):b}"  # a compiler's symbol has no binary digits
     total = 2.0 - t if bits[1] == "0" else 3.0 - t * (3.0 - t)
     for bit in bits[2:]:
         total = total * (2.0 - t * total)

@@ -27,6 +27,11 @@ class PowerIteration:
     seed : int, default 0
         Of the starting vectors, which all matrices of a batch share.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `steps` is no number, or no integer of at least 1.
+
     References
     ----------
     Wang, Dang, Hu, Fua and Salzmann, NeurIPS 2019, Algorithm 1 and the baseline "PI".
