@@ -15,13 +15,14 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
     """Raise unless `holds` is true of a number of a value, or it is None and that is its default."""
     number = getattr(value, name)
     optional = getattr(type(value), name, 0) is None  # a dataclass keeps defaults on the class
-    is_real = isinstance(number, Real)
-    # Of what is no number, only Python's own types are wrong for certain: no stand-in is one.
-    if holds(number) if is_real else type(number).__module__ != "builtins" or (number is None and optional):
-        return
-    needed = f"{needed}, or None," if optional else needed
-    message = f"{type(value).__name__} needs {needed} for {name}, not {number!r}."
-    raise ValueError(message) if is_real else TypeError(message)
+    error: type[Exception]
+    if isinstance(number, Real):
+        error, wrong = ValueError, not holds(number)
+    else:  # of Python's own types it is no stand-in
+        error, wrong = TypeError, type(number).__module__ == "builtins" and not (number is None and optional)
+    if wrong:
+        needed = f"{needed}, or None," if optional else needed
+        raise error(f"{type(value).__name__} needs {needed} for {name}, not {number!r}.")
 
 
 def require_above(least: float, value: object, name: str) -> None:

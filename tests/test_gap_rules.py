@@ -1,5 +1,8 @@
 """Gap rules: the contract, their limits, their published bounds and errors, and what each does at ties."""
 
+import pickle
+import re
+
 import numpy as np
 import pytest
 
@@ -31,6 +34,7 @@ UNCLAIMED = {
     ExactGap(): (),
     MaskedGap(): (),
     MaskedGap(tolerance=1e-3): (),
+    MaskedGap(tolerance=0.0): (),
     BroadenedGap(): (),
     BroadenedGap(width=1e-2): (),
     ClippedGap(): (scale_equivariance,),
@@ -82,6 +86,7 @@ def test_batches_and_small_sizes(backend, rule):
     "rule",
     [
         MaskedGap(),
+        MaskedGap(tolerance=0.0),
         ClippedGap(),
         TopNGap(5),
         PadeGap(),
@@ -145,7 +150,9 @@ def test_bounds_of_the_papers(backend):
 
 
 @pytest.mark.parametrize(
-    "rule", [MaskedGap(), BroadenedGap(), ClippedGap(), TaylorGap(), PadeGap(), BalancedPowerIterationGap()]
+    "rule",
+    [rule for rule in UNCLAIMED if not isinstance(rule, ExactGap | TopNGap | PowerIterationGap)],
+    ids=repr,
 )
 def test_a_tie_has_no_sign_and_gets_zero(backend, rule):
     for values in ([2.0, 2.0], [-2.0, -2.0], [0.0, 0.0]):
@@ -215,25 +222,28 @@ def test_eigenvalues_that_are_zero_have_no_series(backend):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("kind", "name", "needed", "wrong"),
     [
-        (lambda: PowerIterationGap(0), r"PowerIterationGap needs a steps .* at least 1, not 0\."),
-        (lambda: PowerIterationGap(2.5), r"a whole number, at least 1, not 2\.5"),
-        (lambda: BalancedPowerIterationGap(-1), "at least 1, not -1"),
-        (lambda: TaylorGap(-1), "a degree that is a whole number, at least 0, not -1"),
-        (lambda: TopNGap(0), "count"),
-        (lambda: PowerIteration(0), "steps"),
-        (lambda: ClippedGap(0), r"ClippedGap needs a limit above 0, not 0\."),
-        (lambda: BroadenedGap(0.0), "width above 0"),
-        (lambda: BroadenedGap(float("nan")), "width above 0"),
-        (lambda: MaskedGap(-1.0), "tolerance above 0"),
-        (lambda: PadeGap(resolution=0), "resolution above 0"),
-        (lambda: RoundingFloor(reach=-1.0), "reach above 0"),
+        (PowerIterationGap, "steps", "an integer of at least 1", (0, 2.5, 2.0, float("inf"))),
+        (BalancedPowerIterationGap, "steps", "an integer of at least 1", (-1,)),
+        (PowerIteration, "steps", "an integer of at least 1", (0,)),
+        (TopNGap, "count", "an integer of at least 1", (-1, 0, np.int64(0))),
+        (TaylorGap, "degree", "an integer of at least 0", (-1,)),
+        (ClippedGap, "limit", "a number above 0", (-1, 0)),
+        (BroadenedGap, "width", "a number above 0, or None,", (-1.0, 0.0, float("nan"), np.float32(-1))),
+        (PadeGap, "resolution", "a number above 0, or None,", (-1.0, 0)),
+        (MaskedGap, "tolerance", "a number of at least 0, or None,", (-1.0,)),
+        (RoundingFloor, "factor", "a number of at least 0", (-1.0,)),
+        (RoundingFloor, "reach", "a number of at least 0", (-1.0,)),
+        (RoundingFloor, "eps", "a number of at least 0, or None,", (-1.0,)),
     ],
 )
-def test_numbers_out_of_range_raise(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
+def test_numbers_out_of_range_raise(kind, name, needed, wrong):
+    for number in (*wrong, "2", 2j, *(() if "None" in needed else (None,))):
+        error = TypeError if isinstance(number, str | complex | type(None)) else ValueError
+        message = f"{kind.__name__} needs {needed} for {name}, not {number!r}."
+        with pytest.raises(error, match=re.escape(message)):
+            kind(**{name: number})
 
 
 def test_rules_are_values():
@@ -241,6 +251,8 @@ def test_rules_are_values():
     assert hash(PowerIterationGap(19)) == hash(PowerIterationGap(19)) != hash(PowerIterationGap(20))
     assert repr(MaskedGap(noise=None)) == "MaskedGap(tolerance=None, noise=None)"
     assert RoundingFloor(eps=2**-8).eps == 2**-8
+    for rule in UNCLAIMED:
+        assert {pickle.loads(pickle.dumps(rule)): True}[rule]
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in subtract:RuntimeWarning")

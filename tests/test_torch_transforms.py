@@ -9,6 +9,7 @@ from torch_cases import (
     TIED,
     TRUNCATIONS,
     finite_differences,
+    gradient,
     hermitian,
     loss,
     matrices,
@@ -19,7 +20,15 @@ from torch_cases import (
     torch,
 )
 
-from specgrad import EnergyRatio, ExactGap, MaskedGap, MaxRank, PowerIteration
+from specgrad import (
+    BroadenedGap,
+    EnergyRatio,
+    ExactGap,
+    MaskedGap,
+    MaxRank,
+    PowerIteration,
+    PowerIterationGap,
+)
 
 func = torch.func
 DTYPES = (torch.float64, torch.complex128)
@@ -87,7 +96,7 @@ def test_first_order_transforms_agree_with_finite_differences(options):
     tangent = torch.linspace(-1, 1, a.numel(), dtype=a.dtype).reshape(a.shape)
     along = func.jvp(function, (a,), (tangent,))[1]
     torch.testing.assert_close(along, (expected * tangent).sum(), **DIFFERENCES)
-    for gradient in (
+    for measured in (
         func.grad(function)(a),
         func.jacrev(function)(a),
         func.jacfwd(function)(a),
@@ -95,7 +104,7 @@ def test_first_order_transforms_agree_with_finite_differences(options):
         func.vmap(func.grad(function), in_dims=2, out_dims=2)(a.permute(1, 2, 0)).permute(2, 0, 1),
         func.vmap(func.jacfwd(function))(a),
     ):
-        torch.testing.assert_close(gradient, expected, **DIFFERENCES)
+        torch.testing.assert_close(measured, expected, **DIFFERENCES)
 
 
 SECOND_ORDER = {
@@ -142,6 +151,30 @@ def test_hessian_of_a_batch_under_vmap_is_that_of_each():
     a = matrices(RAGGED)
     expected = torch.stack([func.hessian(loss)(each) for each in a])
     torch.testing.assert_close(func.vmap(func.hessian(loss))(a), expected, **ROUNDING)
+
+
+def test_choices_are_made_inside_a_compiled_function():
+    """Of constants, and of numbers that the compiler keeps open."""
+
+    def function(a, steps, width):
+        gaps = (
+            PowerIterationGap(19),
+            MaskedGap(),
+            BroadenedGap(1e-3),
+            PowerIterationGap(steps),
+            BroadenedGap(width),
+        )
+        options = {"truncation": EnergyRatio(0.9) | MaxRank(steps)}
+        return sum(loss(a, gap=gap, **options) for gap in gaps)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager", dynamic=True)
+    a = matrices(RAGGED[0])
+    for numbers in ((2, 1e-3), (3, 1e-2), (5, 0.1)):
+        expected = gradient(lambda a, numbers=numbers: function(a, *numbers), a)
+        measured = gradient(lambda a, numbers=numbers: compiled(a, *numbers), a)
+        torch.testing.assert_close(measured, expected, **ROUNDING)
+    torch._dynamo.reset()
 
 
 def test_third_order_agrees_with_finite_differences():

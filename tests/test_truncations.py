@@ -1,5 +1,6 @@
 """Truncations: what each keeps, how they combine, and how ranks and batches come out."""
 
+import pickle
 from dataclasses import dataclass
 
 import numpy as np
@@ -201,11 +202,11 @@ def test_a_tie_at_the_cut_is_finite_under_the_default(backend, double):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MaxRank(0), "at least 1, not 0"),
-        (lambda: MaxRank(2.5), "whole number"),
-        (lambda: RayleighMismatch(-1.0), "tolerance above 0"),
-        (lambda: EnergyRatio(0.0), r"\(0, 1\], not 0.0"),
-        (lambda: EnergyRatio(1.5), r"\(0, 1\], not 1.5"),
+        (lambda: MaxRank(0), "MaxRank needs an integer of at least 1 for rank, not 0"),
+        (lambda: MaxRank(2.5), r"for rank, not 2\.5"),
+        (lambda: RayleighMismatch(-1.0), "above 0 for tolerance"),
+        (lambda: EnergyRatio(0.0), r"\(0, 1\] for ratio, not 0.0"),
+        (lambda: EnergyRatio(1.5), r"\(0, 1\] for ratio, not 1.5"),
     ],
 )
 def test_impossible_truncations_raise(make, message):
@@ -213,8 +214,22 @@ def test_impossible_truncations_raise(make, message):
         make()
 
 
+@pytest.mark.parametrize("kind", [MaxRank, EnergyRatio, RayleighMismatch])
+@pytest.mark.parametrize("number", ["2", None, 2j], ids=repr)
+def test_what_is_no_number_raises(kind, number):
+    with pytest.raises(TypeError, match=f"not {number!r}"):
+        kind(number)
+
+
+@pytest.mark.parametrize("truncation", [ALGORITHM_1, MaxRank(2) | EnergyRatio(1)], ids=repr)
+def test_truncations_survive_pickling(truncation):
+    again = pickle.loads(pickle.dumps(truncation))
+    assert again == truncation
+    assert hash(again) == hash(truncation)
+
+
 def test_truncations_combine_with_truncations():
     for combine in (lambda a, b: a & b, lambda a, b: a | b):
-        for pair in ((MaxRank(2), 3), (3, MaxRank(2))):
+        for pair in ((MaxRank(2), 3), (3, MaxRank(2)), (MaxRank(2), MaxRank)):
             with pytest.raises(TypeError, match="unsupported operand"):
                 combine(*pair)

@@ -1,9 +1,8 @@
-"""Gap rules that are a function of the gap alone: exact, masked, broadened, clipped, and top-N."""
+"""Gap rules that are a function of the gap alone: exact, masked, and broadened."""
 
 from dataclasses import dataclass, field
 
 from specgrad._array import (
-    as_column,
     as_row,
     device,
     differences,
@@ -15,11 +14,11 @@ from specgrad._array import (
     reciprocal,
     smallest_normal,
 )
-from specgrad._require import require_above, require_whole
+from specgrad._require import require_above, require_at_least
 from specgrad._typing import Array
 from specgrad.gaps._rule import RoundingFloor, no_ties
 
-__all__ = ["BroadenedGap", "ClippedGap", "ExactGap", "MaskedGap", "TopNGap"]
+__all__ = ["BroadenedGap", "ExactGap", "MaskedGap"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,11 @@ class MaskedGap:
     noise : RoundingFloor or None
         Applied to the cotangent by the derivative; on by default.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the tolerance is no number, or is negative.
+
     Examples
     --------
     >>> import numpy as np
@@ -87,7 +91,7 @@ class MaskedGap:
     noise: RoundingFloor | None = field(default_factory=lambda: RoundingFloor())
 
     def __post_init__(self) -> None:
-        require_above(0, self, "tolerance")
+        require_at_least(0, self, "tolerance")
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)
@@ -119,6 +123,11 @@ class BroadenedGap:
         ``(w/d)^2`` relative, the bound ``1/(2 w)``.
     noise : RoundingFloor, optional
         Applied to the cotangent by the derivative; none by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the width is no number above 0.
 
     References
     ----------
@@ -154,79 +163,3 @@ class BroadenedGap:
 
     def _relative_width(self, values: Array) -> float:
         return eps(values) ** 0.75 if self.width is None else self.width
-
-
-@dataclass(frozen=True)
-class ClippedGap:
-    """SVD-Trunc: the analytic rule clipped to ``[-limit, limit]``, and 0 at ties.
-
-    The limit is absolute, as published, so this rule is not equivariant under ``A -> c A``.
-
-    Parameters
-    ----------
-    limit : float, default 1e10
-        In units of 1/eigenvalue.
-    noise : RoundingFloor, optional
-        Applied to the cotangent by the derivative; none by default.
-
-    References
-    ----------
-    Song, Sebe and Wang, "Why approximate matrix square root outperforms accurate SVD in global
-    covariance pooling?", ICCV 2021.
-    """
-
-    limit: float = 1e10
-    noise: RoundingFloor | None = None
-
-    def __post_init__(self) -> None:
-        require_above(0, self, "limit")
-
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
-        xp = namespace(values)
-        gaps = differences(values)
-        within = xp.abs(gaps) > 1.0 / self.limit
-        clipped = self.limit * (xp.astype(gaps > 0, gaps.dtype) - xp.astype(gaps < 0, gaps.dtype))
-        return no_ties(xp.where(within, reciprocal(gaps, where=within), clipped), gaps, tie_width)
-
-    def bound(self, values: Array) -> Array:
-        xp = namespace(values)
-        return xp.full(values.shape[:-1], self.limit, dtype=values.dtype, device=device(values))
-
-
-@dataclass(frozen=True)
-class TopNGap:
-    """SVD-TopN: the analytic rule for pairs with one of the `count` leading values, 0 elsewhere.
-
-    The forward pass stays full. Ties with a leading value are infinite, and left to be.
-
-    Parameters
-    ----------
-    count : int
-        How many values, by magnitude, count as leading.
-    noise : RoundingFloor, optional
-        Applied to the cotangent by the derivative; none by default.
-
-    References
-    ----------
-    Song, Sebe and Wang, ICCV 2021.
-    """
-
-    count: int
-    noise: RoundingFloor | None = None
-
-    def __post_init__(self) -> None:
-        require_whole(1, self, "count")
-
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
-        xp = namespace(values)
-        by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
-        leads = xp.argsort(by_magnitude, axis=-1) < self.count
-        pairs = (as_row(leads) | as_column(leads)) & off_diagonal(values)
-        gaps = differences(values)
-        return no_ties(reciprocal(gaps, where=pairs), gaps, tie_width)
-
-    def bound(self, values: Array) -> Array:
-        xp = namespace(values)
-        if values.shape[-1] == 0:
-            return xp.zeros(values.shape[:-1], dtype=values.dtype, device=device(values))
-        return xp.max(xp.abs(self.matrix(values)), axis=(-2, -1))

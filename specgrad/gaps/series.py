@@ -2,31 +2,17 @@ r"""Gap rules from a series in the ratio ``q = b/a`` of a pair of eigenvalues, `
 
 ``1/(a - b) = (1/a) / (1 - q)``, and each rule puts a polynomial or rational function of ``q`` in place
 of ``1/(1 - q)``. They accept indefinite spectra; ``q`` is then in [-1, 1].
-
-All of them rest on the geometric sum ``S_m = 1 + q + ... + q^(m-1)``. In ``t = 1 - q``, which is
-computed from the gap without cancellation, ``S_2m = S_m (2 - t S_m)``: this is Newton's iteration for
-``1/t``, so the sum comes exact to rounding in log2(m) steps, with smooth derivatives and no branch.
 """
 
 from dataclasses import dataclass
 
-from specgrad._array import (
-    as_column,
-    as_row,
-    device,
-    differences,
-    eps,
-    magnitude_scale,
-    namespace,
-    off_diagonal,
-    reciprocal,
-    smallest_normal,
-)
+from specgrad._array import differences, eps, namespace, off_diagonal
 from specgrad._require import require_above, require_whole
 from specgrad._typing import Array
+from specgrad.gaps._pairs import antisymmetric_pairs, geometric_sum, largest_reciprocal, signed_pairs
 from specgrad.gaps._rule import RoundingFloor, no_ties
 
-__all__ = ["BalancedPowerIterationGap", "PadeGap", "PowerIterationGap", "TaylorGap", "geometric_sum"]
+__all__ = ["BalancedPowerIterationGap", "PadeGap", "PowerIterationGap", "TaylorGap"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +33,11 @@ class PowerIterationGap:
     steps : int, default 19
         ``K``; see `required_steps`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `steps` is no number, or no integer of at least 1.
+
     References
     ----------
     Wang, Dang, Hu, Fua and Salzmann, "Backpropagation-friendly eigendecomposition", NeurIPS 2019.
@@ -66,14 +57,14 @@ class PowerIterationGap:
         require_whole(1, self, "steps")
 
     def matrix(self, values: Array) -> Array:
-        leads, weight, t = _pairs(values)
+        leads, weight, t = signed_pairs(values)
         fewer = geometric_sum(t, self.steps - 1)
         last_power = 1.0 - t * fewer  # q^(K-1)
         off = namespace(values).astype(off_diagonal(values), values.dtype)
         return weight * off * (fewer + leads * last_power)
 
     def bound(self, values: Array) -> Array:
-        return self.steps * _largest_reciprocal(values)
+        return self.steps * largest_reciprocal(values)
 
 
 @dataclass(frozen=True)
@@ -89,6 +80,19 @@ class BalancedPowerIterationGap:
         ``K``; see `required_steps`.
     noise : RoundingFloor, optional
         Applied to the cotangent by the derivative; none by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `steps` is no number, or no integer of at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import BalancedPowerIterationGap
+    >>> BalancedPowerIterationGap(steps=2).matrix(np.array([1.0, 2.0]))
+    array([[ 0.   ,  0.625],
+           [-0.625,  0.   ]])
     """
 
     steps: int = 19
@@ -98,13 +102,13 @@ class BalancedPowerIterationGap:
         require_whole(1, self, "steps")
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
-        weight, t = _antisymmetric_pairs(values)
+        weight, t = antisymmetric_pairs(values)
         fewer = geometric_sum(t, self.steps - 1)
         pairs = weight * (fewer + 0.5 * (1.0 - t * fewer))
         return no_ties(pairs, differences(values), tie_width)
 
     def bound(self, values: Array) -> Array:
-        return self.steps * _largest_reciprocal(values)
+        return self.steps * largest_reciprocal(values)
 
 
 @dataclass(frozen=True)
@@ -118,9 +122,22 @@ class TaylorGap:
     noise : RoundingFloor, optional
         Applied to the cotangent by the derivative; none by default.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the degree is no number, or no integer of at least 0.
+
     References
     ----------
     Song, Sebe and Wang, ICCV 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import TaylorGap
+    >>> TaylorGap(degree=2).matrix(np.array([1.0, 2.0]))
+    array([[ 0.   ,  0.875],
+           [-0.875,  0.   ]])
     """
 
     degree: int = 100
@@ -130,11 +147,11 @@ class TaylorGap:
         require_whole(0, self, "degree")
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
-        weight, t = _antisymmetric_pairs(values)
+        weight, t = antisymmetric_pairs(values)
         return no_ties(weight * geometric_sum(t, self.degree + 1), differences(values), tie_width)
 
     def bound(self, values: Array) -> Array:
-        return (self.degree + 1) * _largest_reciprocal(values)
+        return (self.degree + 1) * largest_reciprocal(values)
 
 
 @dataclass(frozen=True)
@@ -160,9 +177,21 @@ class PadeGap:
     noise : RoundingFloor, optional
         Applied to the cotangent by the derivative; none by default.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the resolution is no number above 0.
+
     References
     ----------
     Song, Sebe and Wang, ICCV 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import PadeGap
+    >>> float(PadeGap(resolution=0.5).bound(np.array([1.0, 4.0])))
+    0.5
     """
 
     resolution: float | None = None
@@ -172,7 +201,7 @@ class PadeGap:
         require_above(0, self, "resolution")
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
-        weight, t = _antisymmetric_pairs(values)
+        weight, t = antisymmetric_pairs(values)
         half_q = 0.5 * (1.0 - t)
         numerator = geometric_sum(1.0 - half_q, 50)
         denominator = 2.0 - numerator - 2.0 * half_q**50
@@ -180,62 +209,7 @@ class PadeGap:
         return no_ties(weight / ratio, differences(values), tie_width)
 
     def bound(self, values: Array) -> Array:
-        return _largest_reciprocal(values) / self._floor(values)
+        return largest_reciprocal(values) / self._floor(values)
 
     def _floor(self, values: Array) -> float:
         return 64 * eps(values) if self.resolution is None else self.resolution
-
-
-def geometric_sum(t: Array, terms: int) -> Array:
-    """``1 + q + ... + q^(terms - 1)`` with ``q = 1 - t`` in [-1, 1]; 0 for no terms."""
-    xp = namespace(t)
-    if terms < 2:
-        return xp.full_like(t, terms)
-    bits = f"{int(terms):b}"  # a compiler's symbol has no binary digits
-    total = 2.0 - t if bits[1] == "0" else 3.0 - t * (3.0 - t)
-    for bit in bits[2:]:
-        total = total * (2.0 - t * total)
-        if bit == "1":
-            total = total + (1.0 - t * total)
-    return total
-
-
-def _pairs(values: Array) -> tuple[Array, Array, Array]:
-    """For each pair: 1 where the column's value leads, the signed ``1/a``, and ``t = (a - b)/a``.
-
-    The sign is that of ``1/(l_j - l_i)``. Where ``a`` is 0 beyond rounding, ``1/a`` is 0.
-    """
-    xp = namespace(values)
-    by_magnitude = xp.argsort(xp.abs(values), axis=-1, stable=True)
-    rank = xp.astype(xp.argsort(by_magnitude, axis=-1), values.dtype)  # of equals, the later one leads
-    leads = as_row(rank) >= as_column(rank)
-    inverse = _reciprocals(values)
-    weight = xp.where(leads, as_row(inverse), -as_column(inverse))
-    # Halved first: differences of opposite values may leave the exponent range, and t stays within 2.
-    return xp.astype(leads, values.dtype), weight, 2.0 * (differences(0.5 * values) * weight)
-
-
-def _antisymmetric_pairs(values: Array) -> tuple[Array, Array]:
-    """The signed ``1/a``, 0 at ties, where the sign is lost, and ``t = (a - b)/a``."""
-    _, weight, t = _pairs(values)
-    return weight * namespace(values).astype(t != 0, t.dtype), t
-
-
-def _reciprocals(values: Array) -> Array:
-    """``1/l``, and 0 for eigenvalues that are 0 beyond rounding."""
-    xp = namespace(values)
-    precision = eps(values)
-    negligible = xp.maximum(
-        precision**2 * magnitude_scale(values),
-        xp.full((), smallest_normal(values) / precision, dtype=values.dtype, device=device(values)),
-    )
-    return reciprocal(values, where=xp.abs(values) > negligible)
-
-
-def _largest_reciprocal(values: Array) -> Array:
-    """The largest ``1/a`` over pairs, ``a`` the larger magnitude of each; shape (...)."""
-    xp = namespace(values)
-    if values.shape[-1] < 2:
-        return xp.zeros(values.shape[:-1], dtype=values.dtype, device=device(values))
-    leads_some_pair = xp.argsort(xp.abs(values), axis=-1)[..., 1:]
-    return xp.max(xp.take_along_axis(xp.abs(_reciprocals(values)), leads_some_pair, axis=-1), axis=-1)
