@@ -111,7 +111,7 @@ def _solvers() -> list[str]:
         a = cupy.asarray(_symmetric(count, n).detach())
         times = [
             f"{1e3 * _median(lambda a=a, solver=solver: solver.solve(a)):.2f}" if fits else "-"
-            for solver, fits in ((Jacobi(), n <= 16), (SyevjBatched(), True), (Syevd(), True))
+            for solver, fits in ((Jacobi(), n <= 32), (SyevjBatched(), True), (Syevd(), True))
         ]
         rows.append(f"| {count}, {n} | {' | '.join(times)} |")
     return rows

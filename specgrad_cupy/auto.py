@@ -18,12 +18,11 @@ class Row(NamedTuple):
     solver: Solver
 
 
-# The first row that fits. Set by reasoning, and not measured on hardware yet: one thread per matrix pays for
-# tiny ones in number; cuSOLVER's batched Jacobi is made for n <= 32 and still saves launches beyond; large
+# The first row that fits. Set by reasoning, and not measured on hardware yet: a matrix that fits registers or
+# shared memory is decomposed without leaving them; beyond, cuSOLVER's batched Jacobi saves launches; large
 # matrices fill the device one at a time. `python -m benchmarks.gpu` prints what to put here.
 TABLE = (
-    Row(8, 256, Jacobi()),
-    Row(32, 1, SyevjBatched()),
+    Row(32, 1, Jacobi()),
     Row(128, 16, SyevjBatched()),
     Row(2**31, 0, Syevd()),
 )
@@ -37,7 +36,7 @@ class AutoSolver:
     --------
     >>> from specgrad_cupy import AutoSolver
     >>> AutoSolver().choose(n=3, count=10_000)
-    Jacobi(sweeps=15)
+    Jacobi(sweeps=30)
     """
 
     def choose(self, n: int, count: int) -> Solver:

@@ -9,15 +9,22 @@ __all__ = ["JACOBI", "JACOBI_KERNEL", "PAIR_BODIES"]
 JACOBI = r"""
 #ifdef __CUDACC__
 #define DEVICE __device__ inline
+#define UNROLL _Pragma("unroll(LANES == 1 ? 64 : 1)")
+#define EACH_LANE { const int lane = LANES == 1 ? 0 : threadIdx.x % LANES; (void)lane;
+#define END_LANE if (LANES > 1) __syncwarp(); }
 #else
 #define DEVICE inline
+#define UNROLL
+#define EACH_LANE for (int lane = 0; lane < LANES; ++lane) {
+#define END_LANE }
 #include <cmath>
 using namespace std;
 #endif
 
 template <typename R> struct Complex {
     R re, im;
-    DEVICE Complex(R re_ = 0, R im_ = 0) : re(re_), im(im_) {}
+    Complex() = default;  // shared memory admits no other
+    DEVICE Complex(R re_, R im_ = 0) : re(re_), im(im_) {}
 };
 template <typename R> DEVICE Complex<R> operator+(Complex<R> x, Complex<R> y) {
     return Complex<R>(x.re + y.re, x.im + y.im);
@@ -38,86 +45,171 @@ DEVICE double real_part(double x) { return x; }
 DEVICE float magnitude(float x) { return fabs(x); }
 DEVICE double magnitude(double x) { return fabs(x); }
 
-// One Hermitian matrix, a = v diag(l) v^H, by cyclic Jacobi rotations. With w = conj(a_pq)/|a_pq|,
+// What the lanes work on together; in their shared memory, or in the registers of the one lane there is.
+template <int N, int LANES, typename T, typename R> struct Work {
+    T a[N][N], v[N][N], turn[N / 2 + 1];
+    R cosine[N / 2 + 1], sine[N / 2 + 1], first[N / 2 + 1], second[N / 2 + 1];
+    int rank[N];
+    R largest[LANES];
+    bool flag[LANES];
+};
+
+// The pairs of one step of a sweep: N players meet in rounds, one staying in place and the others moving on
+// by one, so that each pair meets once in a sweep and the pairs of a step have no player in common.
+template <int N> struct Round {
+    static const int PLAYERS = N + N % 2, STEPS = PLAYERS - 1, PAIRS = PLAYERS / 2;
+    int p, q;
+    DEVICE Round(int step, int pair) {
+        int x = pair == 0 ? PLAYERS - 1 : (step + pair) % STEPS, y = (step + STEPS - pair) % STEPS;
+        p = x < y ? x : y;
+        q = x < y ? y : x;
+    }
+    DEVICE bool plays() const { return q < N; }  // with an odd number one rests
+};
+
+template <typename R> DEVICE R largest_of(const R* values, int count) {
+    R largest = values[0];
+    for (int k = 1; k < count; ++k) largest = values[k] > largest ? values[k] : largest;
+    return largest;
+}
+DEVICE bool any_of(const bool* flags, int count) {
+    bool any = false;
+    for (int k = 0; k < count; ++k) any = any || flags[k];
+    return any;
+}
+
+// One Hermitian matrix, a = v diag(l) v^H, by Jacobi rotations. With w = conj(a_pq)/|a_pq|,
 //     v_p <- c v_p - s w v_q,   v_q <- s v_p + c w v_q
 // makes a_pq zero. A pair is left alone when |a_pq| <= eps sqrt(|a_pp a_qq|): small eigenvalues of a graded
 // matrix keep their digits. Returns whether all off-diagonal entries fell to rounding.
-// Source: Golub and Van Loan, "Matrix Computations" (2013), section 8.5; Demmel and Veselic (1992).
-template <int N, typename T, typename R>
-DEVICE bool jacobi(const T* input, R* values, T* vectors, int sweeps, R eps, R smallest_normal) {
-    T a[N][N], v[N][N];
-    R scale = 0;
-    bool finite = true;
-    for (int i = 0; i < N * N; ++i) {
-        R size = magnitude(input[i]);
-        finite = finite && size - size == 0;
-        scale = size > scale ? size : scale;
-    }
-    if (!finite || scale < smallest_normal) scale = 1;
-    R down = 1 / scale;
-    for (int i = 0; i < N; ++i)
-        for (int j = 0; j < N; ++j) {
-            a[i][j] = T(down) * input[i * N + j];
-            v[i][j] = T(R(i == j));
+//
+// LANES threads share the work, each phase between two barriers. On the host the lanes take turns.
+// Source: Golub and Van Loan, "Matrix Computations" (2013), sections 8.5.2 and 8.5.6; Demmel and Veselic
+// (1992).
+template <int N, int LANES, typename T, typename R>
+DEVICE bool jacobi(
+    Work<N, LANES, T, R>& work, const T* input, R* values, T* vectors, int sweeps, R eps, R smallest_normal
+) {
+    typedef Round<N> Pairs;
+    EACH_LANE {
+        work.largest[lane] = 0;
+        work.flag[lane] = false;
+        UNROLL for (int e = lane; e < N * N; e += LANES) {
+            R size = magnitude(input[e]);
+            work.flag[lane] = work.flag[lane] || size - size != 0;
+            work.largest[lane] = size > work.largest[lane] ? size : work.largest[lane];
         }
-    R largest = 1;
+    } END_LANE
+    const bool finite = !any_of(work.flag, LANES);
+    R scale = largest_of(work.largest, LANES);
+    if (!finite || scale < smallest_normal) scale = 1;
+    EACH_LANE {
+        UNROLL for (int e = lane; e < N * N; e += LANES) {
+            work.a[e / N][e % N] = T(1 / scale) * input[e];
+            work.v[e / N][e % N] = T(R(e / N == e % N));
+        }
+    } END_LANE
+    R remaining = 1;
     bool rotated = true;
     for (int sweep = 0; rotated && sweep < sweeps; ++sweep) {
-        rotated = false;
-        largest = 0;
-        for (int p = 0; p < N - 1; ++p)
-            for (int q = p + 1; q < N; ++q) {
-                R size = magnitude(a[p][q]), app = real_part(a[p][p]), aqq = real_part(a[q][q]);
-                largest = size > largest ? size : largest;
-                if (size <= eps * sqrt(fabs(app)) * sqrt(fabs(aqq)) || size < smallest_normal) continue;
-                rotated = true;
-                R theta = (aqq - app) / (2 * size);
-                R t = (theta < 0 ? R(-1) : R(1)) / (fabs(theta) + hypot(R(1), theta));
-                T c = T(1 / sqrt(1 + t * t)), s = T(t) * c;
-                T w = T(1 / size) * conjugate(a[p][q]);
-                for (int k = 0; k < N; ++k) {
-                    T x = a[k][p], y = w * a[k][q];
-                    a[k][p] = c * x - s * y;
-                    a[k][q] = s * x + c * y;
-                    x = v[k][p], y = w * v[k][q];
-                    v[k][p] = c * x - s * y;
-                    v[k][q] = s * x + c * y;
+        EACH_LANE {
+            work.largest[lane] = 0;
+            work.flag[lane] = false;
+        } END_LANE
+        UNROLL for (int step = 0; step < Pairs::STEPS; ++step) {
+            EACH_LANE {
+                UNROLL for (int k = lane; k < Pairs::PAIRS; k += LANES) {
+                    const Pairs pair(step, k);
+                    work.cosine[k] = 1;
+                    work.sine[k] = 0;
+                    if (!pair.plays()) continue;
+                    const T entry = work.a[pair.p][pair.q];
+                    const R app = real_part(work.a[pair.p][pair.p]), aqq = real_part(work.a[pair.q][pair.q]);
+                    const R size = magnitude(entry);
+                    work.largest[lane] = size > work.largest[lane] ? size : work.largest[lane];
+                    if (size <= eps * sqrt(fabs(app)) * sqrt(fabs(aqq)) || size < smallest_normal) continue;
+                    work.flag[lane] = true;
+                    const R theta = (aqq - app) / (2 * size);
+                    const R t = (theta < 0 ? R(-1) : R(1)) / (fabs(theta) + hypot(R(1), theta));
+                    work.cosine[k] = 1 / sqrt(1 + t * t);
+                    work.sine[k] = t * work.cosine[k];
+                    work.turn[k] = T(1 / size) * conjugate(entry);
+                    work.first[k] = app - t * size;
+                    work.second[k] = aqq + t * size;
                 }
-                for (int k = 0; k < N; ++k) {
-                    T x = a[p][k], y = conjugate(w) * a[q][k];
-                    a[p][k] = c * x - s * y;
-                    a[q][k] = s * x + c * y;
+            } END_LANE
+            EACH_LANE {
+                UNROLL for (int e = lane; e < N * Pairs::PAIRS; e += LANES) {
+                    const int k = e % Pairs::PAIRS, i = e / Pairs::PAIRS;
+                    if (work.sine[k] == 0) continue;
+                    const Pairs pair(step, k);
+                    const T c = T(work.cosine[k]), s = T(work.sine[k]), w = work.turn[k];
+                    T x = work.a[i][pair.p], y = w * work.a[i][pair.q];
+                    work.a[i][pair.p] = c * x - s * y;
+                    work.a[i][pair.q] = s * x + c * y;
+                    x = work.v[i][pair.p], y = w * work.v[i][pair.q];
+                    work.v[i][pair.p] = c * x - s * y;
+                    work.v[i][pair.q] = s * x + c * y;
                 }
-                a[p][q] = a[q][p] = T(R(0));
-                a[p][p] = T(app - t * size);
-                a[q][q] = T(aqq + t * size);
+            } END_LANE
+            EACH_LANE {
+                UNROLL for (int e = lane; e < N * Pairs::PAIRS; e += LANES) {
+                    const int k = e / N, j = e % N;
+                    if (work.sine[k] == 0) continue;
+                    const Pairs pair(step, k);
+                    const T c = T(work.cosine[k]), s = T(work.sine[k]), w = conjugate(work.turn[k]);
+                    const T x = work.a[pair.p][j], y = w * work.a[pair.q][j];
+                    const T zero = T(R(0));
+                    work.a[pair.p][j] = j == pair.p ? T(work.first[k]) : j == pair.q ? zero : c * x - s * y;
+                    work.a[pair.q][j] = j == pair.q ? T(work.second[k]) : j == pair.p ? zero : s * x + c * y;
+                }
+            } END_LANE
+        }
+        EACH_LANE {  // before any lane clears its own for the next sweep
+            remaining = largest_of(work.largest, LANES);
+            rotated = any_of(work.flag, LANES);
+        } END_LANE
+    }
+    EACH_LANE {  // ascending; what is not finite has no order
+        UNROLL for (int j = lane; j < N; j += LANES) {
+            const R own = real_part(work.a[j][j]);
+            int before = 0;
+            UNROLL for (int i = 0; i < N; ++i) {
+                const R other = real_part(work.a[i][i]);
+                before += finite ? other < own || (other == own && i < j) : i < j;
             }
-    }
-    bool taken[N] = {};
-    for (int k = 0; k < N; ++k) {  // ascending
-        int least = -1;
-        for (int j = 0; j < N; ++j)
-            if (!taken[j] && (least < 0 || real_part(a[j][j]) < real_part(a[least][least]))) least = j;
-        taken[least] = true;
-        values[k] = scale * real_part(a[least][least]);
-        for (int j = 0; j < N; ++j) vectors[j * N + k] = v[j][least];
-    }
-    return finite && largest <= 16 * eps;
+            work.rank[j] = before;
+            values[before] = scale * own;
+        }
+    } END_LANE
+    EACH_LANE {
+        UNROLL for (int e = lane; e < N * N; e += LANES)
+            vectors[e / N * N + work.rank[e % N]] = work.v[e / N][e % N];
+    } END_LANE
+    return finite && remaining <= 16 * eps;
 }
 """
 
 JACOBI_KERNEL = (
     JACOBI
     + r"""
-template <int N, typename T, typename R>
+template <int N, int LANES, typename T, typename R>
 __global__ void jacobi_kernel(
     const T* a, R* values, T* vectors, bool* converged, long long count, int sweeps, R eps,
     R smallest_normal
 ) {
-    long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-    if (i < count)
-        converged[i] = jacobi<N, T, R>(
-            a + i * N * N, values + i * N, vectors + i * N * N, sweeps, eps, smallest_normal);
+    const long long thread = blockIdx.x * (long long)blockDim.x + threadIdx.x, i = thread / LANES;
+    if (i >= count) return;  // all lanes of a matrix alike
+    a += i * N * N, values += i * N, vectors += i * N * N;
+    bool done;
+    if (LANES == 1) {
+        Work<N, LANES, T, R> own;
+        done = jacobi(own, a, values, vectors, sweeps, eps, smallest_normal);
+    } else {
+        __shared__ Work<N, LANES, T, R> shared;  // one matrix in a block
+        done = jacobi(shared, a, values, vectors, sweeps, eps, smallest_normal);
+    }
+    if (threadIdx.x % LANES == 0) converged[i] = done;
 }
 """
 )

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,7 +17,9 @@ COMPILER = shutil.which("g++")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 
 ROOT = Path(__file__).parents[1]
-SIZES = (1, 2, 3, 5, 8, 16)
+# Size and threads for each matrix, of which the device has 1 up to 4 x 4 and 32 from there on.
+SHAPES = ((1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (2, 32), (5, 32), (8, 32), (17, 32), (32, 32))
+ON_CHIP = ((4, 1), (5, 32), (32, 32))
 TYPES = {
     "float32": ("float", "float"),
     "float64": ("double", "double"),
@@ -39,7 +42,7 @@ def compiled(code, folder):
     source, library = folder / "kernel.cpp", folder / "kernel.so"
     source.write_text(code)
     subprocess.run(
-        [COMPILER, "-std=c++14", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", source, "-o", library],
+        [COMPILER, "-std=c++17", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", source, "-o", library],
         check=True,
     )
     return ctypes.CDLL(str(library))
@@ -50,37 +53,42 @@ def pointer(array):
 
 
 JACOBI = """
-extern "C" bool jacobi_{n}_{dtype}(
+extern "C" bool jacobi_{n}_{lanes}_{dtype}(
     const void* a, void* l, void* v, int sweeps, double eps, double smallest_normal
 ) {{
-    return jacobi<{n}, {entry}, {real}>(
-        (const {entry}*)a, ({real}*)l, ({entry}*)v, sweeps, eps, smallest_normal);
+    static Work<{n}, {lanes}, {entry}, {real}> work;
+    return jacobi(
+        work, (const {entry}*)a, ({real}*)l, ({entry}*)v, sweeps, ({real})eps, ({real})smallest_normal);
 }}
 """
+FORWARDS, BACKWARDS = "int lane = 0; lane < LANES; ++lane", "int lane = LANES - 1; lane >= 0; --lane"
 
 
-@pytest.fixture(scope="module")
-def jacobi(tmp_path_factory):
+@pytest.fixture(scope="module", params=[FORWARDS, BACKWARDS], ids=["lanes up", "lanes down"])
+def jacobi(request, tmp_path_factory):
+    """The library, with the lanes taking turns in one order or the other: on a device there is none."""
+    code = sources().JACOBI
+    assert code.count(FORWARDS) == 1
     wrappers = "".join(
-        JACOBI.format(n=n, dtype=dtype, entry=entry, real=real)
-        for n in SIZES
+        JACOBI.format(n=n, lanes=lanes, dtype=dtype, entry=entry, real=real)
+        for n, lanes in SHAPES
         for dtype, (entry, real) in TYPES.items()
     )
-    return compiled(sources().JACOBI + wrappers, tmp_path_factory.mktemp("jacobi"))
+    return compiled(code.replace(FORWARDS, request.param) + wrappers, tmp_path_factory.mktemp("jacobi"))
 
 
 class OnTheHost:
     """The solver of the kernel, one matrix after the other."""
 
-    def __init__(self, library, sweeps=15):
-        self.library, self.sweeps = library, sweeps
+    def __init__(self, library, lanes=32, sweeps=30):
+        self.library, self.lanes, self.sweeps = library, lanes, sweeps
 
     def solve(self, a):
         n = a.shape[-1]
         matrices = np.ascontiguousarray(a).reshape(-1, n, n)
         values = np.empty(matrices.shape[:-1], dtype=a.real.dtype)
         vectors = np.empty_like(matrices)
-        body = getattr(self.library, f"jacobi_{n}_{a.dtype}")
+        body = getattr(self.library, f"jacobi_{n}_{self.lanes}_{a.dtype}")
         body.restype = ctypes.c_bool
         precision = np.finfo(a.dtype)
         eps, smallest = ctypes.c_double(precision.eps), ctypes.c_double(precision.smallest_normal)
@@ -90,8 +98,49 @@ class OnTheHost:
         return values.reshape(a.shape[:-1]), vectors.reshape(a.shape)
 
 
-def test_jacobi_decomposes_every_spectrum(jacobi, dtype):
-    check_solver(OnTheHost(jacobi), np, sizes=SIZES, dtypes=(dtype,))
+@pytest.mark.parametrize("lanes", [1, 32])
+def test_jacobi_decomposes_every_spectrum(jacobi, dtype, lanes):
+    sizes = tuple(n for n, of in SHAPES if of == lanes)
+    check_solver(OnTheHost(jacobi, lanes), np, sizes=sizes, dtypes=(dtype,))
+
+
+def test_the_order_of_the_lanes_does_not_matter(tmp_path):
+    # Else a phase would read what another lane writes in it, and a device would answer differently each time.
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((20, 17, 17)) + 1j * rng.standard_normal((20, 17, 17))
+    a = a + a.conj().swapaxes(-1, -2)
+    wrapper = JACOBI.format(n=17, lanes=32, dtype="complex128", entry="Complex<double>", real="double")
+    answers = []
+    for order in (FORWARDS, BACKWARDS):
+        folder = tmp_path / order[-6:]
+        folder.mkdir()
+        library = compiled(sources().JACOBI.replace(FORWARDS, order) + wrapper, folder)
+        answers.append(OnTheHost(library).solve(a))
+    for one, other in zip(*answers, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_every_pair_meets_once_in_a_sweep(tmp_path):
+    wrapper = """
+    extern "C" void pairs_{n}(int* out) {{
+        typedef Round<{n}> Pairs;
+        for (int step = 0; step < Pairs::STEPS; ++step)
+            for (int k = 0; k < Pairs::PAIRS; ++k) {{
+                Pairs pair(step, k);
+                *out++ = step, *out++ = pair.plays(), *out++ = pair.p, *out++ = pair.q;
+            }}
+    }}
+    """
+    library = compiled(sources().JACOBI + "".join(wrapper.format(n=n) for n in (2, 5, 8, 31)), tmp_path)
+    for n in (2, 5, 8, 31):
+        players = n + n % 2
+        table = np.full((players - 1, players // 2, 4), -1, dtype=np.int32)
+        getattr(library, f"pairs_{n}")(pointer(table))
+        playing = table[table[..., 1] == 1]
+        assert sorted(map(tuple, playing[:, 2:])) == [(p, q) for p in range(n) for q in range(p + 1, n)]
+        for step in table:
+            players_of_step = step[step[:, 1] == 1][:, 2:].ravel()
+            assert len(set(players_of_step)) == len(players_of_step)
 
 
 def test_jacobi_keeps_the_digits_of_small_eigenvalues(jacobi):
@@ -114,12 +163,31 @@ def test_jacobi_says_when_it_has_not_converged(jacobi, double):
     assert not np.isnan(OnTheHost(jacobi).solve(a)[0]).any()
 
 
-def test_jacobi_keeps_what_is_not_finite_to_itself(jacobi, dtype):
-    a = np.stack([np.eye(3, dtype=dtype)] * 3)
+@pytest.mark.parametrize(("n", "lanes"), [(3, 1), (8, 32)])
+def test_jacobi_keeps_what_is_not_finite_to_itself(jacobi, dtype, n, lanes):
+    a = np.stack([np.eye(n, dtype=dtype)] * 3)
     a[1, 0, 0] = np.nan
-    values, _ = OnTheHost(jacobi).solve(a)
+    values, _ = OnTheHost(jacobi, lanes).solve(a)
     assert np.isnan(values[1]).all()
     np.testing.assert_array_equal(values[[0, 2]], 1)
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+def test_the_kernel_compiles_for_a_device_and_keeps_its_matrix_on_the_chip(tmp_path):
+    instance = (
+        "template __global__ void jacobi_kernel<{n}, {lanes}, {entry}, {real}>("
+        "const {entry}*, {real}*, {entry}*, bool*, long long, int, {real}, {real});\n"
+    )
+    shapes = [
+        instance.format(n=n, lanes=lanes, entry=TYPES["complex128"][0], real="double") for n, lanes in ON_CHIP
+    ]
+    (tmp_path / "kernel.cu").write_text(sources().JACOBI_KERNEL + "".join(shapes))
+    command = ["nvcc", "-std=c++17", "-arch=sm_80", "-Xptxas=-v", "-Werror=all-warnings", "-c", "kernel.cu"]
+    report = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert report.returncode == 0, report.stderr
+    stacks = re.findall(r"(\d+) bytes stack frame", report.stderr)
+    assert stacks == ["0"] * len(shapes)
+    assert max(map(int, re.findall(r"(\d+) bytes smem", report.stderr))) <= 48 * 1024
 
 
 PAIRS = """
