@@ -177,13 +177,14 @@ def test_single_eigenvectors_at_small_gaps_match_the_oracle(backend, double, gap
 
 
 def test_the_mask_alone_leaves_noise_at_small_gaps():
-    # Else the tests of the default rule would not test its rounding floor.
-    a, expected = pair_case(gap_spectrum(1e-9), 64, "float64")
-    (values, vectors), pullback = vjp(eigh, a, gap=MaskedGap(noise=None))
-    cotangents = leading_pair(64).cotangents(eigh(a))
-    assert relative_error(pullback(cotangents)[0], expected) > 1e-10
-    assert values.shape == (64,)
-    assert vectors.shape == (64, 64)
+    # Else the tests of the default rule would not test its rounding floor. Over several gaps, as rounding may
+    # cancel in one: it depends on the processor.
+    def error(gap):
+        a, expected = pair_case(gap_spectrum(gap), 64, "float64")
+        _, pullback = vjp(eigh, a, gap=MaskedGap(noise=None))
+        return relative_error(pullback(leading_pair(64).cotangents(eigh(a)))[0], expected)
+
+    assert max(error(gap) for gap in (1e-8, 1e-9, 1e-10, 1e-11)) > 1e-10
 
 
 def test_finite_differences_of_eigenvectors(backend, dtype):
