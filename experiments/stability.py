@@ -24,6 +24,9 @@ __all__ = ["EXPERIMENT"]
 _SIZES = (4, 8, 16, 32, 64)
 _METHODS = ("BatchNorm", "SVD", "PI", "SVD-PI", "exact")
 _PLACES = ("first", "second")
+# Mean errors over its runs of ResNet-18 on CIFAR-10: 100 less the accuracy in the table that the authors of
+# paper 1 give with their code, github.com/WeiWangTrento/Power-Iteration-SVD.
+_PUBLISHED = {4: 4.71, 8: 4.62, 16: 4.63, 32: 4.64, 64: 4.59}
 
 
 def _run(options: Options, place: str, size: int, method: str, seed: int, epochs: int) -> list[Row]:
@@ -76,7 +79,7 @@ def _tables(rows: list[Row]) -> list[Table]:
         if place == "first":
             lines += [
                 ("published pattern: SVD, PI", *("fail as d grows" if d == sizes[-1] else "" for d in sizes)),
-                ("published pattern: SVD-PI", *("train" for _ in sizes)),
+                ("published, ResNet-18 on CIFAR-10: SVD-PI", *(f"{_PUBLISHED[d]}" for d in sizes)),
             ]
         if here:
             title = f"Behind the {place} convolution: runs that finished, error of these (per cent)"
