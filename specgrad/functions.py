@@ -98,7 +98,8 @@ class InverseSqrt:
 
     def divided_difference(self, x: Array, y: Array) -> Array:
         a, b = self(x), self(y)
-        return -a * b * (a * b / (a + b))
+        product = a * b
+        return product * (product / (-a - b))
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         a, b, c = self(x), self(y), self(z)

@@ -81,7 +81,10 @@ class ApplyFunction:
 
     def _frechet(self, binding: Binding, a: Array, outputs: Arrays, direction: Array) -> Array:
         operation = Frechet(function=self.function, rule=cast(DaleckiiKrein, self.gradient))
-        return binding.apply(operation, a, *outputs[1:], direction)[0]
+        *rank, values, vectors = outputs[1:]
+        if rank and _is_full(binding.view(rank[0]), values.shape[-1]):
+            rank = []  # nothing is dropped, so nothing needs a mask
+        return binding.apply(operation, a, *rank, values, vectors, direction)[0]
 
     def _spectrum(self, a: Array, outputs: Arrays) -> Spectrum:
         *_, values, vectors = outputs
@@ -138,6 +141,11 @@ def _unpack(rest: Arrays) -> tuple[Array | None, Array, Array, Array]:
     """``([rank,] l, V, E)`` as the mask of what is kept, or None, and the other three."""
     *rank, values, vectors, direction = rest
     return (leading(rank[0], values.shape[-1]) if rank else None), values, vectors, direction
+
+
+def _is_full(rank: Array | None, size: int) -> bool:
+    """Whether it can be seen that every matrix of the batch keeps all its eigenvalues."""
+    return rank is not None and bool(namespace(rank).all(rank == size))
 
 
 def _dominant_first(function: MatrixFunction, values: Array, vectors: Array) -> tuple[Array, Array]:
