@@ -36,15 +36,22 @@ __all__ = [
     "take_columns",
 ]
 
+_ARRAYS: dict[type, bool] = {}
 _NAMESPACES: dict[type, Namespace] = {}
 _STAND_INS: dict[type, bool] = {}
 _PRECISIONS: dict[str, "_Precision"] = {}
 _DLPACK_CPU = 1
+# Products, missing entries or storage of their own, which the formulas would pass over.
+_OTHER_MEANINGS = ("numpy.matrix", "numpy.ma.", "scipy.sparse.")
 
 
 def is_array(x: object) -> bool:
-    """Whether `x` looks like an array: whether a library stands behind it, `namespace` says."""
-    return hasattr(x, "dtype") and hasattr(x, "shape") and hasattr(x, "ndim")
+    """Whether `x` looks like an array whose entries say all there is; of which library, `namespace` says."""
+    kind = type(x)
+    if kind not in _ARRAYS:
+        bases = (f"{base.__module__}.{base.__name__}" for base in kind.__mro__)
+        _ARRAYS[kind] = not any(name.startswith(_OTHER_MEANINGS) for name in bases)
+    return _ARRAYS[kind] and hasattr(x, "dtype") and hasattr(x, "shape") and hasattr(x, "ndim")
 
 
 def namespace(*arrays: Array) -> Namespace:
@@ -96,6 +103,7 @@ def _precision(x: Array) -> _Precision:
         is_complex = bool(xp.isdtype(x.dtype, "complex floating"))
         is_floating = is_complex or bool(xp.isdtype(x.dtype, "real floating"))
         info = xp.finfo(x.dtype if is_floating else xp.float64)
+        is_floating = is_floating and int(info.bits) <= 64  # no library decomposes in more
         _PRECISIONS[key] = _Precision(
             float(info.eps), float(info.smallest_normal), int(info.bits), is_floating, is_complex
         )
@@ -113,7 +121,7 @@ def smallest_normal(x: Array) -> float:
 
 
 def is_floating(x: Array) -> bool:
-    """Whether the dtype of `x` is real or complex floating."""
+    """Whether the dtype of `x` is real or complex floating, of double precision at most."""
     return _precision(x).is_floating
 
 

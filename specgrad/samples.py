@@ -2,7 +2,7 @@
 
 from specgrad._array import is_array, is_complex, is_floating, namespace
 from specgrad._typing import Array, Arrays
-from specgrad.validation import first_index, to_computing_precision
+from specgrad.validation import first_index, require_floating, to_computing_precision
 
 __all__ = [
     "in_one_precision",
@@ -16,20 +16,11 @@ __all__ = [
 
 def require_samples(x: Array, name: str, correction: float) -> None:
     """Raise unless `x` is (..., p, m), floating, with more samples than the correction takes off."""
-    if not is_array(x):
-        raise TypeError(
-            f"{name} is a {type(x).__name__}, and an array is needed, of a library that follows the "
-            "array API standard: convert it first, for instance with numpy.asarray."
-        )
+    require_floating(x, name)
     if x.ndim < 2:
         raise ValueError(
             f"{name} has shape {tuple(x.shape)}, and variables in rows with samples last are needed: "
             "(..., p, m)."
-        )
-    if not is_floating(x):
-        raise TypeError(
-            f"{name} has dtype {x.dtype} and shape {tuple(x.shape)}, and a real or complex floating "
-            "dtype is needed: convert it first, for instance to float64."
         )
     if x.shape[-1] <= correction:
         raise ValueError(

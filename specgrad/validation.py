@@ -10,28 +10,34 @@ __all__ = [
     "first_index",
     "is_exactly_hermitian",
     "require_domain",
+    "require_floating",
     "require_matrices",
     "require_method",
     "to_computing_precision",
 ]
 
 
-def require_matrices(a: Array, name: str) -> None:
-    """Raise unless `a` is an array of square matrices with a floating dtype."""
-    if not is_array(a):
+def require_floating(x: Array, name: str) -> None:
+    """Raise unless `x` is an array with a floating dtype."""
+    if not is_array(x):
         raise TypeError(
-            f"{name} is a {type(a).__name__}, and an array is needed, of a library that follows the "
+            f"{name} is a {type(x).__name__}, and a dense array is needed, of a library that follows the "
             "array API standard: convert it first, for instance with numpy.asarray."
         )
+    if not is_floating(x):
+        raise TypeError(
+            f"{name} has dtype {x.dtype} and shape {tuple(x.shape)}, and a real or complex floating "
+            "dtype of double precision at most is needed: convert it first, for instance to float64."
+        )
+
+
+def require_matrices(a: Array, name: str) -> None:
+    """Raise unless `a` is an array of square matrices with a floating dtype."""
+    require_floating(a, name)
     if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
         raise ValueError(
             f"{name} has shape {tuple(a.shape)}, and square matrices in the last two axes are needed: "
             "(..., n, n)."
-        )
-    if not is_floating(a):
-        raise TypeError(
-            f"{name} has dtype {a.dtype} and shape {tuple(a.shape)}, and a real or complex floating "
-            "dtype is needed: convert it first, for instance to float64."
         )
 
 

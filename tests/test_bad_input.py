@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from specgrad import DenseSVD, Fallback, MaskedGap, eigh, eigvalsh, jvp, vjp
+from specgrad import DenseSVD, Fallback, MaskedGap, covariance, eigh, eigvalsh, jvp, vjp
 from specgrad.solvers import DenseEigh
 
 FUNCTIONS = pytest.mark.parametrize("function", [eigh, eigvalsh], ids=lambda f: f.__name__)
@@ -11,8 +11,21 @@ FUNCTIONS = pytest.mark.parametrize("function", [eigh, eigvalsh], ids=lambda f: 
 
 @FUNCTIONS
 def test_a_list_is_no_array(function):
-    with pytest.raises(TypeError, match=r"a is a list, and an array is needed.*convert"):
+    with pytest.raises(TypeError, match=r"a is a list, and a dense array is needed.*convert"):
         function([[1.0, 0.0], [0.0, 1.0]])
+
+
+@FUNCTIONS
+def test_an_array_whose_entries_do_not_say_all_is_refused(function):
+    masked = np.ma.array(np.eye(2), mask=[[True, False], [False, False]])
+    # A matrix warns that it is deprecated when it is made.
+    matrix = np.eye(2).view(np.matrix)
+    sparse = pytest.importorskip("scipy.sparse").csr_array(np.eye(2))
+    for given in (masked, matrix, sparse):
+        with pytest.raises(TypeError, match=rf"a is a {type(given).__name__}, and a dense array is needed"):
+            function(given)
+    with pytest.raises(TypeError, match="x is a MaskedArray"):
+        covariance(masked)
 
 
 @FUNCTIONS
@@ -28,6 +41,13 @@ def test_not_square(backend, function, shape):
 def test_not_floating(backend, function, kind):
     with pytest.raises(TypeError, match=rf"a has dtype .*{kind}.*shape \(2, 2\).*floating"):
         function(backend.array(np.eye(2).astype(kind)))
+
+
+@FUNCTIONS
+@pytest.mark.skipif(np.finfo(np.longdouble).bits == 64, reason="long double is double here")
+def test_more_than_double_precision_is_refused(function):
+    with pytest.raises(TypeError, match=r"a has dtype .*and shape \(2, 2\).*double precision at most"):
+        function(np.eye(2, dtype=np.longdouble))
 
 
 # The check itself subtracts infinities, and NumPy says so before the error does.
