@@ -20,7 +20,7 @@ from cupyx.profiler import benchmark
 
 import specgrad_cupy
 import specgrad_torch
-from specgrad import DenseEigh, MaskedGap
+from specgrad import DenseEigh, MaskedGap, PowerIterationGap
 from specgrad_cupy import FusedGap, Jacobi, Syevd, SyevjBatched, ThroughDLPack
 from specgrad_torch.nn import ZCAWhitening
 
@@ -87,10 +87,11 @@ def _floors() -> Any:
     for count, n, _ in _SHAPES[1:5]:
         a, g = cupy.asarray(_symmetric(count, n).detach()), cupy.random.randn(count, n, n, dtype=cupy.float32)
         floor = _median(lambda a=a, g=g: _forward_and_products(a, g))
-        for name, gap in (("MaskedGap()", MaskedGap()), ("FusedGap(MaskedGap())", FusedGap(MaskedGap()))):
+        rules = MaskedGap(), PowerIterationGap(19)
+        for gap in (*rules, *map(FusedGap, rules)):
             ours = _median(lambda a=a, g=g, gap=gap: _pull(a, g, gap))
             yield (
-                f"specgrad_cupy.eigh, {count} of {n} x {n}, {name}",
+                f"specgrad_cupy.eigh, {count} of {n} x {n}, {gap}",
                 "forward + 4 products",
                 floor / ours,
                 0.8,

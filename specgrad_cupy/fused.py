@@ -1,17 +1,39 @@
 """Gap rules in one kernel, where the array expression launches one for each operation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from specgrad import BroadenedGap, ClippedGap, MaskedGap, RoundingFloor
-from specgrad._array import as_column, as_row, eps, smallest_normal
+from specgrad import (
+    BalancedPowerIterationGap,
+    BroadenedGap,
+    ClippedGap,
+    ExactGap,
+    MaskedGap,
+    PadeGap,
+    PowerIterationGap,
+    RoundingFloor,
+    TaylorGap,
+)
+from specgrad._array import as_column, as_row, eps, magnitude_scale, smallest_normal
+from specgrad.gaps import GapRule
 from specgrad_cupy._require import cupy
-from specgrad_cupy.sources import PAIR_BODIES
+from specgrad_cupy.pair_sources import PAIR_BODIES, PAIRS
 
 __all__ = ["FusedGap"]
 
-_PARAMETERS = {MaskedGap: "tolerance", BroadenedGap: "width", ClippedGap: "limit"}
+# The number that the body of each rule needs, from the rule and the eps of the dtype.
+_PARAMETERS: dict[type, Callable[[Any, float], float]] = {
+    ExactGap: lambda rule, eps: 0.0,
+    MaskedGap: lambda rule, eps: eps**0.75 if rule.tolerance is None else rule.tolerance,
+    BroadenedGap: lambda rule, eps: eps**0.75 if rule.width is None else rule.width,
+    ClippedGap: lambda rule, eps: rule.limit,
+    PowerIterationGap: lambda rule, eps: rule.steps,
+    BalancedPowerIterationGap: lambda rule, eps: rule.steps,
+    TaylorGap: lambda rule, eps: rule.degree,
+    PadeGap: lambda rule, eps: 64 * eps if rule.resolution is None else rule.resolution,
+}
 
 
 @dataclass(frozen=True)
@@ -20,7 +42,8 @@ class FusedGap:
 
     Parameters
     ----------
-    rule : MaskedGap, BroadenedGap or ClippedGap
+    rule : GapRule
+        Any of `specgrad` but `TopNGap`.
 
     Raises
     ------
@@ -34,32 +57,38 @@ class FusedGap:
     >>> output, pullback = vjp(eigh, cupy.diag(cupy.arange(3.0)), gap=FusedGap(MaskedGap()))
     """
 
-    rule: MaskedGap | BroadenedGap | ClippedGap
+    rule: GapRule
 
     def __post_init__(self) -> None:
         if type(self.rule) not in _PARAMETERS:
+            known = ", ".join(kind.__name__ for kind in _PARAMETERS)
             raise TypeError(
-                "FusedGap has kernels for MaskedGap, BroadenedGap and ClippedGap, and was given "
-                f"{self.rule!r}: pass that rule itself as gap."
+                f"FusedGap has kernels for {known}, and was given {self.rule!r}: pass that rule itself as "
+                "gap."
             )
 
     @property
     def noise(self) -> RoundingFloor | None:
         """The rounding floor of the rule."""
-        return self.rule.noise
+        return getattr(self.rule, "noise", None)
 
     def matrix(self, values: Any, tie_width: Any = None) -> Any:
         """The pair matrix, (..., n, n), of eigenvalues (..., n)."""
         if 0 in values.shape:
-            return self.rule.matrix(values, tie_width)
-        given = getattr(self.rule, _PARAMETERS[type(self.rule)])
-        parameter = eps(values) ** 0.75 if given is None else given
-        scale = cupy.abs(values).max(axis=-1)[..., None, None]
-        # A spectrum of zeros has only ties; its scale divides none.
-        scale = cupy.where(scale > smallest_normal(values) / eps(values), scale, scale.dtype.type(1))
-        width = values.dtype.type(0) if tie_width is None else tie_width
+            return self.rule.matrix(values)
+        precision, smallest = eps(values), smallest_normal(values)
+        scale = magnitude_scale(values)[..., None]
+        position = cupy.arange(values.shape[-1])
         return _kernel(type(self.rule).__name__)(
-            as_column(values), as_row(values), parameter, scale, smallest_normal(values), width
+            as_column(values),
+            as_row(values),
+            position[:, None],
+            position,
+            _PARAMETERS[type(self.rule)](self.rule, precision),
+            scale,
+            cupy.maximum(precision**2 * scale, values.dtype.type(smallest / precision)),
+            smallest,
+            values.dtype.type(-1) if tie_width is None else tie_width,
         )
 
     def bound(self, values: Any) -> Any:
@@ -70,8 +99,9 @@ class FusedGap:
 @cache
 def _kernel(name: str) -> Any:
     return cupy.ElementwiseKernel(
-        "T x, T y, T parameter, T scale, T smallest, T tie_width",
+        "T x, T y, int64 row, int64 column, T parameter, T scale, T negligible, T smallest, T tie_width",
         "T k",
         PAIR_BODIES[name],
         f"specgrad_{name}",
+        preamble="#define DEVICE __device__ inline\n" + PAIRS,
     )

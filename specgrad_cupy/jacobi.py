@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from specgrad_cupy._require import cupy
-from specgrad_cupy.sources import JACOBI_KERNEL
+from specgrad_cupy.jacobi_source import JACOBI_KERNEL
 
 __all__ = ["Jacobi"]
 

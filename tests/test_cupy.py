@@ -123,8 +123,17 @@ def test_an_unconverged_matrix_is_nan(package, cupy):
 @pytest.mark.gpu
 def test_the_fused_rule_is_the_rule(package, cupy):
     values = cupy.asarray([[-2.0, -1.0, 0.0, 0.25, 0.25, 3.0]])
-    for rule in (MaskedGap(), specgrad.BroadenedGap(), specgrad.ClippedGap()):
-        cupy.testing.assert_allclose(package.FusedGap(rule).matrix(values), rule.matrix(values), rtol=1e-14)
+    for rule in (
+        MaskedGap(),
+        specgrad.ExactGap(),
+        specgrad.BroadenedGap(),
+        specgrad.ClippedGap(),
+        specgrad.PowerIterationGap(),
+        specgrad.BalancedPowerIterationGap(),
+        specgrad.TaylorGap(),
+        specgrad.PadeGap(1e-2),
+    ):
+        cupy.testing.assert_allclose(package.FusedGap(rule).matrix(values), rule.matrix(values), rtol=1e-12)
 
 
 @pytest.mark.gpu

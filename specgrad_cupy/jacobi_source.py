@@ -1,26 +1,12 @@
-"""Bodies of the CUDA kernels, as plain C++ that a compiler for the host accepts too.
+"""The Jacobi kernel as C++, whose arithmetic a compiler for the host accepts too.
 
-So their arithmetic is tested where there is no GPU: compiled with the host's compiler, they are compared
-with the conformance kit and with the formulas of the core.
+So it is tested where there is no GPU: compiled with the host's compiler, it is put to the conformance kit.
+What differs between host and device are the macros ``DEVICE``, ``UNROLL``, ``EACH_LANE`` and ``END_LANE``.
 """
 
-__all__ = ["JACOBI", "JACOBI_KERNEL", "PAIR_BODIES"]
+__all__ = ["JACOBI", "JACOBI_KERNEL"]
 
 JACOBI = r"""
-#ifdef __CUDACC__
-#define DEVICE __device__ inline
-#define UNROLL _Pragma("unroll(LANES == 1 ? 64 : 1)")
-#define EACH_LANE { const int lane = LANES == 1 ? 0 : threadIdx.x % LANES; (void)lane;
-#define END_LANE if (LANES > 1) __syncwarp(); }
-#else
-#define DEVICE inline
-#define UNROLL
-#define EACH_LANE for (int lane = 0; lane < LANES; ++lane) {
-#define END_LANE }
-#include <cmath>
-using namespace std;
-#endif
-
 template <typename R> struct Complex {
     R re, im;
     Complex() = default;  // shared memory admits no other
@@ -191,7 +177,13 @@ DEVICE bool jacobi(
 """
 
 JACOBI_KERNEL = (
-    JACOBI
+    r"""
+#define DEVICE __device__ inline
+#define UNROLL _Pragma("unroll(LANES == 1 ? 64 : 1)")
+#define EACH_LANE { const int lane = LANES == 1 ? 0 : threadIdx.x % LANES; (void)lane;
+#define END_LANE if (LANES > 1) __syncwarp(); }
+"""
+    + JACOBI
     + r"""
 template <int N, int LANES, typename T, typename R>
 __global__ void jacobi_kernel(
@@ -213,24 +205,3 @@ __global__ void jacobi_kernel(
 }
 """
 )
-
-# For one pair of eigenvalues x = l_i, y = l_j, what stands for 1/(y - x), from the parameter of the rule and
-# the width of a tie; `scale` is the largest magnitude of the spectrum.
-PAIR_BODIES = {
-    "MaskedGap": r"""
-        T gap = y - x;
-        T width = parameter * scale + smallest;
-        width = tie_width > width ? tie_width : width;
-        k = fabs(gap) > width ? 1 / gap : T(0);
-    """,
-    "BroadenedGap": r"""
-        T gap = (y - x) / scale;
-        T pair = gap / (gap * gap + parameter * parameter) / scale;
-        k = fabs(y - x) > tie_width ? pair : T(0);
-    """,
-    "ClippedGap": r"""
-        T gap = y - x;
-        T pair = fabs(gap) * parameter > 1 ? 1 / gap : (gap > 0 ? parameter : -parameter);
-        k = fabs(gap) > tie_width && gap != 0 ? pair : T(0);
-    """,
-}
