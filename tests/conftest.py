@@ -27,7 +27,11 @@ def backend(request, monkeypatch):
     return backend
 
 
-DTYPES = {"dtype": ("float32", "float64", "complex64", "complex128"), "double": ("float64", "complex128")}
+DTYPES = {
+    "dtype": ("float32", "float64", "complex64", "complex128"),
+    "double": ("float64", "complex128"),
+    "real": ("float32", "float64"),
+}
 
 
 @pytest.fixture(params=DTYPES["dtype"])
@@ -39,6 +43,12 @@ def dtype(request):
 @pytest.fixture(params=DTYPES["double"])
 def double(request):
     """A dtype in double precision."""
+    return request.param
+
+
+@pytest.fixture(params=DTYPES["real"])
+def real(request):
+    """A real dtype."""
     return request.param
 
 

@@ -63,8 +63,8 @@ def matrix(backend, rule, values):
 
 
 @pytest.mark.parametrize(("rule", "without"), UNCLAIMED.items(), ids=map(repr, UNCLAIMED))
-def test_contract(backend, rule, without):
-    check_gap(rule, backend.xp, without=without, device=backend.device)
+def test_contract(backend, real, rule, without):
+    check_gap(rule, backend.xp, without=without, device=backend.device, dtypes=(real,))
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")

@@ -67,9 +67,9 @@ def orthonormality(vectors):
     return np.max(np.abs(vectors.conj().T @ vectors - np.eye(vectors.shape[-1])))
 
 
-@pytest.mark.parametrize("steps", [1, 2])
-def test_residuals_on_every_spectrum(backend, steps):
-    check_solver(Refined(DenseEigh(), steps), backend.xp, device=backend.device, sizes=(N,), allowed_ratio=4)
+def test_residuals_on_every_spectrum(backend, dtype):
+    choices = {"device": backend.device, "sizes": (N,), "dtypes": (dtype,), "allowed_ratio": 4}
+    check_solver(Refined(), backend.xp, **choices)
 
 
 @pytest.mark.parametrize("steps", [1, 2])

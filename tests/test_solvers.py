@@ -65,13 +65,14 @@ class Broken:
 
 
 @pytest.mark.parametrize("solver", [DenseEigh(), Fallback(DenseEigh(), DenseSVD()), Guarded(DenseEigh())])
-def test_residuals_on_every_spectrum(backend, solver):
-    check_solver(solver, backend.xp, device=backend.device, sizes=(1, 2, 12))
+def test_residuals_on_every_spectrum(backend, dtype, solver):
+    check_solver(solver, backend.xp, device=backend.device, sizes=(1, 2, 12), dtypes=(dtype,))
 
 
-def test_residuals_of_the_svd_on_semidefinite_spectra(backend):
+def test_residuals_of_the_svd_on_semidefinite_spectra(backend, dtype):
     assert len(SEMIDEFINITE) > 12
-    check_solver(DenseSVD(), backend.xp, spectra=SEMIDEFINITE, device=backend.device, sizes=(1, 2, 12))
+    choices = {"device": backend.device, "sizes": (1, 2, 12), "dtypes": (dtype,)}
+    check_solver(DenseSVD(), backend.xp, spectra=SEMIDEFINITE, **choices)
 
 
 def test_the_svd_recovers_signs(backend, dtype):
