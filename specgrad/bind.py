@@ -13,6 +13,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from specgrad._array import is_readable
 from specgrad._typing import Array, Arrays
+from specgrad._warn import warn_once
 
 __all__ = ["Binding", "Differentiable", "Evaluate", "Primitive", "differentiable"]
 
@@ -76,6 +77,21 @@ class Evaluate:
         return array if is_readable(array) else None
 
 
+class _WithoutAdapter(Evaluate):
+    """The binding of the public functions, whose results carry no derivative of this library."""
+
+    def apply(self, primitive: Primitive, *arrays: Array) -> Arrays:
+        outputs = super().apply(primitive, *arrays)
+        if any(getattr(output, "requires_grad", False) for output in outputs):
+            warn_once(
+                "An input requires a gradient, and the functions of specgrad leave that to its library, "
+                "whose derivative fails at repeated eigenvalues: call the function of the same name in "
+                "specgrad_torch, or detach the input.",
+                UserWarning,
+            )
+        return outputs
+
+
 def differentiable(definition: Callable[Concatenate[Binding, P], R]) -> Differentiable[P, R]:
     """Turn a definition, whose first parameter is the binding, into a public function."""
     _, *parameters = signature(definition).parameters.values()
@@ -92,4 +108,4 @@ def differentiable(definition: Callable[Concatenate[Binding, P], R]) -> Differen
             function.__module__ = adapter  # where pickle finds it again
         return cast(Differentiable[P, R], function)
 
-    return bound(Evaluate())
+    return bound(_WithoutAdapter())

@@ -175,8 +175,8 @@ def require_choices(
         if not isinstance(function, Sqrt | InverseSqrt) or gradient is not None or truncation is not None:
             raise ValueError(
                 f"{solver} computes square roots and inverse square roots by products and differentiates its "
-                f"own steps; it was given {function}, gradient={gradient} and truncation={truncation}. Use "
-                "solver=DenseEigh() for other functions, gradients and truncations."
+                f"own steps; it was given {function}, gradient={gradient} and truncation={truncation}. Pass "
+                "gradient=None and truncation=None, or solver=DenseEigh() for other functions and choices."
             )
         return
     require_method(solver, "solve", "solver", "DenseEigh()")

@@ -159,12 +159,18 @@ def _leaves(cotangents: Any, output: Any) -> tuple[Array | None, ...]:
     if not isinstance(given, tuple) or len(given) != len(expected):
         raise TypeError(
             f"The pullback needs a tuple of {len(expected)} cotangents, one for each output (None for zero), "
-            f"and was given {type(cotangents).__name__}."
+            f"and was given {_described(cotangents)}."
         )
     for position, (cotangent, leaf) in enumerate(zip(given, expected, strict=True)):
         if cotangent is not None:
             _require_like(f"The cotangent of output {position}", cotangent, leaf)
     return given
+
+
+def _described(cotangents: Any) -> str:
+    if isinstance(cotangents, tuple):
+        return f"a tuple of {len(cotangents)}"
+    return f"a {type(cotangents).__name__}"
 
 
 def _require_like(what: str, given: Array, like: Array) -> None:

@@ -22,7 +22,8 @@ def require_floating(x: Array, name: str) -> None:
     if not is_array(x):
         raise TypeError(
             f"{name} is a {type(x).__name__}, and a dense array is needed, of a library that follows the "
-            "array API standard: convert it first, for instance with numpy.asarray."
+            "array API standard: convert it first, such as a list by numpy.asarray, a masked array by its "
+            "filled(), a sparse one by its toarray()."
         )
     if not is_floating(x):
         raise TypeError(
@@ -108,7 +109,7 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
     index = first_index(xp.any(outside, axis=-1))
     smallest = float(xp.min(xp.where(outside, values, xp.inf), axis=-1)[index]) - domain.start
     largest = float(magnitude[(*index, 0)])
-    needed_shift = 2 * float(rounding[(*index, 0)]) - min(smallest, 0.0)
+    needed_shift = 2 * float(rounding[(*index, 0)]) - 1.1 * min(smallest, 0.0)  # printed in two digits
     needed = "nonzero" if domain.includes_negative else "no negative" if domain.includes_zero else "positive"
     if domain.start:
         needed = f"{needed} shifted"

@@ -5,8 +5,8 @@ try:
     from cupy_backends.cuda.libs import cublas, cusolver
 except ImportError as error:
     raise ImportError(
-        "specgrad_cupy needs CuPy, which could not be imported "
-        f"({str(error).partition(':')[0]}): install it with pip install 'specgrad[cupy-cuda12x]' or "
+        "specgrad_cupy needs CuPy with the libraries of CUDA, which could not be imported "
+        f"({str(error).partition(':')[0]}): install both with pip install 'specgrad[cupy-cuda12x]' or "
         "'specgrad[cupy-cuda13x]', for the CUDA version of your driver.",
         name="cupy",
     ) from None

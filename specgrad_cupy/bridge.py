@@ -17,7 +17,7 @@ _AUTO = AutoSolver()
 class ThroughDLPack:
     """A solver of this package for the CUDA arrays of another library, as PyTorch's tensors.
 
-    For `specgrad_torch` on CUDA, where PyTorch's own batched decomposition is slow beyond n = 32. The
+    For `specgrad_torch` on CUDA, where PyTorch before 2.12 takes matrices beyond n = 32 one by one. The
     exchange orders the two libraries' streams on the device; the host does not wait.
 
     Parameters
@@ -37,7 +37,8 @@ class ThroughDLPack:
     def solve(self, a: Any) -> tuple[Any, Any]:
         """Eigenvalues (..., n), ascending, and eigenvectors (..., n, n)."""
         # Libraries do not export what carries gradients; the derivative is not taken through here.
-        given = a.detach() if hasattr(a, "detach") else a
+        # Nor what is only marked as conjugated.
+        given = a.detach().resolve_conj() if hasattr(a, "detach") else a
         results = self.solver.solve(cupy.from_dlpack(given))
         # A negative or zero stride cannot be imported everywhere.
         return tuple(namespace(a).from_dlpack(cupy.ascontiguousarray(x)) for x in results)

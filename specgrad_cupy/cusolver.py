@@ -12,8 +12,10 @@ from specgrad_cupy._require import cusolver as library
 
 __all__ = ["Syevd", "SyevjBatched"]
 
-# Entries of one call: cuSOLVER counts them, and its workspace, by 32-bit integers.
+# Entries and matrices of one call: cuSOLVER counts by 32-bit integers, in its workspace too, which is about a
+# thousand entries for each matrix however small.
 _ENTRIES = 2**28
+_MATRICES = 2**17
 _LETTERS = {"f": ("s", "sy"), "d": ("d", "sy"), "F": ("c", "he"), "D": ("z", "he")}
 
 
@@ -46,7 +48,7 @@ class SyevjBatched:
         columns = cupy.array(cupy.conj(a.reshape(-1, n, n)), order="C", copy=True)
         values = cupy.empty(columns.shape[:-1], dtype=a.dtype.char.lower())
         status = cupy.empty(len(columns), dtype=cupy.int32)
-        most = max(1, _ENTRIES // (n * n))
+        most = max(1, min(_ENTRIES // (n * n), _MATRICES))
         for start in range(0, len(columns), most):
             part = slice(start, start + most)
             self._decompose(columns[part], values[part], status[part])

@@ -97,7 +97,7 @@ DEVICE bool jacobi(
     } END_LANE
     R remaining = 1;
     bool rotated = true;
-    for (int sweep = 0; rotated && sweep < sweeps; ++sweep) {
+    for (int sweep = 0; finite && rotated && sweep < sweeps; ++sweep) {
         EACH_LANE {
             work.largest[lane] = 0;
             work.flag[lane] = false;

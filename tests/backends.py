@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from specgrad.testing._arrays import on_device
+
 
 class UnavailableError(Exception):
     """Why a backend cannot be used here."""
@@ -46,7 +48,7 @@ class Backend:
 
     def array(self, numbers: Any) -> Any:
         """An array of this library, from NumPy's or from numbers."""
-        return self.xp.asarray(np.array(numbers, order="C"), device=self.device)
+        return on_device(self.xp, np.array(numbers, order="C"), self.device)
 
     def numpy(self, x: Any) -> np.ndarray:
         """The NumPy array of an array of this library."""

@@ -18,7 +18,8 @@ EXTRAS = BACKENDS | {"typer", "rich", "matplotlib", "sklearn", "scipy", "hypothe
 FLOORS = (
     {"_typing", "_require"},
     {"_array", "results", "planning"},
-    {"_warn", "bind", "divided_differences", "gaps", "truncation"},
+    {"_warn"},
+    {"bind", "divided_differences", "gaps", "truncation"},
     {"functions", "gauge"},
     {"derivatives", "validation"},
     {"samples", "solvers"},

@@ -105,7 +105,7 @@ def test_half_precision_is_computed_in_single(backend):
     if not hasattr(backend.xp, "float16"):
         pytest.skip(f"{backend.name} has no float16")
     half = backend.xp.float16
-    a = backend.xp.asarray(np.diag([1.0, 2.0]).astype(np.float16), device=backend.device)
+    a = backend.array(np.diag([1.0, 2.0]).astype(np.float16))
     (values, vectors), pullback = vjp(eigh, a)
     assert values.dtype == vectors.dtype == backend.xp.float32
     (gradient,) = pullback((values, None))

@@ -104,6 +104,8 @@ def own_functions(xp):
     pole = [(0.9, 0.99), (0.99, 0.999), (0.9, 0.999), (0.5, 0.5 + 1e-6), (0.0, 0.9)]
     quick = [(4.0, 4.5), (4.5, 5.0), (4.0, 5.0), (4.0, 4.0 + 2**-20)]
     kink = [(-0.01, 1.0), (-1e-5, 1.0), (1.0, 2.0), (-1.0, 1.0)]
+    # Between all points of the quadrature, so that it sees a constant.
+    step = [(-1.0, 1.3), (0.1, 97.0), (-3.0, 1.0), (0.1, 0.1 + 1e-6)]
     return {
         "exp": (FromDerivative(xp.exp, xp.exp), mpmath.exp, near_zero),
         "sin far away": (FromDerivative(xp.sin, xp.cos), mpmath.sin, far),
@@ -118,11 +120,20 @@ def own_functions(xp):
             quick,
         ),
         "kink at 0": (FromDerivative(xp.abs, xp.sign), abs, kink),
+        "narrow step": (
+            FromDerivative(
+                lambda x: xp.tanh(500 * (x - 0.1)), lambda x: 500 * (1 - xp.tanh(500 * (x - 0.1)) ** 2)
+            ),
+            lambda x: mpmath.tanh(500 * (x - mpmath.mpf(0.1))),
+            step,
+        ),
     }
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["exp", "sin far away", "pole at 1", "sin(10 x)", "kink at 0"])
+@pytest.mark.parametrize(
+    "name", ["exp", "sin far away", "pole at 1", "sin(10 x)", "kink at 0", "narrow step"]
+)
 def test_a_function_from_its_derivative_needs_no_singularity_at_zero(backend, name, precision):
     """As good as the difference quotient where arguments are apart, good to rounding where they are close."""
     function, scalar, pairs = own_functions(backend.xp)[name]

@@ -17,6 +17,7 @@ from specgrad import (
     jvp,
     vjp,
 )
+from specgrad._array import namespace
 from specgrad.derivatives import power_iteration
 from specgrad.solvers import Guarded, HermitianPart
 from specgrad.testing import SPECTRA, LinearLoss, check_gradient, check_solver, random_hermitian
@@ -73,6 +74,19 @@ def test_residuals_of_the_svd_on_semidefinite_spectra(backend, dtype):
     assert len(SEMIDEFINITE) > 12
     choices = {"device": backend.device, "sizes": (1, 2, 12), "dtypes": (dtype,)}
     check_solver(DenseSVD(), backend.xp, spectra=SEMIDEFINITE, **choices)
+
+
+def test_the_svd_gives_nan_where_it_cannot_know_the_sign(backend, double):
+    basis = np.linalg.eigh(random_hermitian(4, double, np.random.default_rng(0)))[1]
+    spectra = np.array([[1.0, -1.0, 2.0, -2.0], [1.0, -0.5, 2.0, -2.5]])
+    a = basis * spectra[:, None, :] @ basis.conj().T
+    a = (a + a.conj().swapaxes(-1, -2)) / 2
+    values = backend.numpy(DenseSVD().solve(backend.array(a))[0])
+    assert np.isnan(values[0]).any()
+    np.testing.assert_allclose(values[1], [-2.5, -0.5, 1.0, 2.0], atol=1e-14)
+    solver = Fallback(DenseSVD(), DenseEigh())
+    values = backend.numpy(eigh(backend.array(a), solver=solver).eigenvalues)
+    np.testing.assert_allclose(values[0], [-2.0, -1.0, 1.0, 2.0], atol=1e-14)
 
 
 def test_the_svd_recovers_signs(backend, dtype):
@@ -178,10 +192,7 @@ def test_the_closed_form_is_the_unrolled_algorithm_started_at_the_eigenvectors(b
         overlap = np.sum(backend.numpy(vectors).conj() * backend.numpy(g_vectors), axis=0)
         imaginary = 1j * overlap.imag if np.iscomplexobj(overlap) else 0.0
         g_vectors = backend.array(backend.numpy(g_vectors) - backend.numpy(vectors) * imaginary)
-        dominant_first = [
-            backend.xp.flip(x, axis=(-1,)) if backend.name != "torch" else x.flip(-1)
-            for x in (vectors, g_values, g_vectors)
-        ]
+        dominant_first = [namespace(x).flip(x, axis=-1) for x in (vectors, g_values, g_vectors)]
         unrolled = power_iteration.vjp(a, dominant_first[0], steps, *dominant_first[1:])
         closed = backend.numpy(pullback((g_values, g_vectors))[0])
         expected = backend.numpy(unrolled)

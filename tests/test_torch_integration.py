@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -160,6 +161,18 @@ class Subspace(torch.nn.Module):
 
     def forward(self, a):
         return loss(self.weight[:, None] * a * self.weight, **self.options)
+
+
+def test_a_function_of_the_core_says_that_it_does_not_carry_this_gradient():
+    a = torch.eye(3, dtype=torch.float64, requires_grad=True)
+    with pytest.warns(UserWarning, match="the same name in specgrad_torch"):
+        specgrad.inv_sqrtm(a)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        specgrad.eigh(a.detach())
+        with torch.no_grad():
+            specgrad.eigh(a)
+        specgrad_torch.eigh(a)
 
 
 def test_an_array_of_another_library_is_named():

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import adjoint, column_products, namespace, take_columns
+from specgrad._array import adjoint, column_products, eps, namespace, take_columns
 from specgrad._typing import Array
 
 __all__ = ["DenseEigh", "DenseSVD"]
+
+_ALIGNED = 0.9
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class DenseSVD:
     """The array library's ``linalg.svd``, as in the papers: for positive semi-definite matrices.
 
     Singular values are magnitudes; the sign of an eigenvalue is recovered from the two singular vectors.
-    That fails where two eigenvalues agree in magnitude and differ in sign, so for indefinite matrices
-    use `DenseEigh`. Costs 1.3 to 2 times as much as `DenseEigh`.
+    Where two eigenvalues agree in magnitude and differ in sign it cannot be, and they are NaN, which
+    `Fallback` takes up: for indefinite matrices use `DenseEigh`. Costs 1.3 to 2 times as much as `DenseEigh`.
 
     Examples
     --------
@@ -47,4 +49,7 @@ class DenseSVD:
         vectors = adjoint(right)
         alignment = column_products(vectors, left)
         values = xp.where(alignment < 0, -singular, singular)
+        # The vectors agree up to sign, but for eigenvalues of opposite sign and for zeros, which have none.
+        is_zero = singular <= 4 * a.shape[-1] * eps(a) * singular[..., :1]
+        values = xp.where((xp.abs(alignment) > _ALIGNED) | is_zero, values, xp.nan)
         return take_columns(xp.argsort(values, axis=-1), values, vectors)

@@ -7,6 +7,7 @@ import numpy as np
 from specgrad._array import namespace
 from specgrad._typing import Array, Namespace
 from specgrad.gaps import GapRule
+from specgrad.testing._arrays import on_device
 from specgrad.testing.gap_properties import GAP_PROPERTIES, GapProperty, batches
 from specgrad.testing.spectra import SPECTRA, Spectrum
 
@@ -55,8 +56,7 @@ def check_gap(
     for n in sizes:
         for dtype in dtypes:
             each = [
-                xp.asarray(spectrum.eigenvalues(n, dtype).astype(dtype), device=device)
-                for spectrum in spectra
+                on_device(xp, spectrum.eigenvalues(n, dtype).astype(dtype), device) for spectrum in spectra
             ]
             batch = namespace(each[0]).stack(each)
             # Shapes of batches once: a library may compile every operation anew for each.

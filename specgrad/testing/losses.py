@@ -64,8 +64,13 @@ class ClusterLoss:
 
     def _gradient(self, vectors: Array) -> Array:
         xp = namespace(vectors)
+        count = vectors.shape[-1]
+        if count and not all(0 <= column < count for cluster in self.clusters for column in cluster):
+            raise ValueError(
+                f"{self} names a column that is none of the {count} eigenvectors, counted from 0."
+            )
         total = xp.zeros_like(vectors)
-        position = xp.arange(vectors.shape[-1], device=vectors.device)
+        position = xp.arange(count, device=vectors.device)
         numpy_dtype = _numpy_dtype(vectors)
         for index, cluster in enumerate(self.clusters):
             numbers = self.weight(index, vectors.shape[-2], numpy_dtype)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from specgrad._array import adjoint, eps, identity, namespace, smallest_normal
 from specgrad._typing import Array, Namespace
 from specgrad.solvers import Solver
+from specgrad.testing._arrays import on_device
 from specgrad.testing.spectra import SPECTRA, Spectrum
 
 __all__ = ["check_solver", "orthogonality_ratio", "reconstruction_ratio"]
@@ -55,7 +56,7 @@ def check_solver(
     """
     for n in sizes:
         for dtype in dtypes:
-            each = [xp.asarray(spectrum.matrix(n, dtype), device=device) for spectrum in spectra]
+            each = [on_device(xp, spectrum.matrix(n, dtype), device) for spectrum in spectra]
             matrices = tuple(zip(spectra, each, strict=True))
             found = _first_failure(solver, matrices, allowed_ratio)
             if (n, dtype) == (sizes[-1], dtypes[0]):
