@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from specgrad._array import namespace, real_part
+from specgrad._require import require_at_least
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.functions import One
@@ -33,9 +34,17 @@ class Standardise:
     ----------
     eps : float, default 0
         In the units of the variances.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If eps is no number, or is negative.
     """
 
     eps: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_at_least(0, self, "eps")
 
 
 @differentiable
@@ -170,6 +179,8 @@ def _matrix(
     scaling: Standardise | None, solver: Solver, gradient: GradientRule | None, truncation: Truncation
 ) -> Primitive:
     """``C -> (M, ...)``."""
+    if scaling is not None and not isinstance(scaling, Standardise):
+        raise TypeError(f"scaling is {scaling!r}, and Standardise() or None is needed.")
     projector = of_covariance(One(), solver, gradient, truncation)
     return projector if scaling is None else Standardised(function=projector, eps=scaling.eps)
 

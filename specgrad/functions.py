@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from specgrad._array import eps, namespace
+from specgrad._require import require
 from specgrad._typing import Array
 from specgrad.divided_differences import (
     mean_or_quotient,
@@ -122,6 +123,9 @@ class Power:
     """
 
     exponent: float
+
+    def __post_init__(self) -> None:
+        require(self, "exponent", "a number", lambda number: bool(number == number))
 
     @property
     def domain(self) -> Domain | None:

@@ -16,6 +16,7 @@ from specgrad._array import (
     eps,
     namespace,
 )
+from specgrad._require import require_at_least
 from specgrad._typing import Array
 from specgrad._warn import warn_once
 
@@ -64,6 +65,9 @@ class WarnGauge:
 
     tolerance: float | None = None
 
+    def __post_init__(self) -> None:
+        require_at_least(0, self, "tolerance")
+
     def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
         size = _excess(values, vectors, vectors_cotangent, self.tolerance) if readable else None
         if size is not None:
@@ -82,6 +86,9 @@ class RaiseGauge:
     """
 
     tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(0, self, "tolerance")
 
     def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
         size = _excess(values, vectors, vectors_cotangent, self.tolerance) if readable else None

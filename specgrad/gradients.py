@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from specgrad._array import adjoint, as_column, as_row, column_products, hermitian_part, identity, namespace
+from specgrad._require import require_whole
 from specgrad._typing import Array
 from specgrad.derivatives import newton_schulz
 from specgrad.derivatives.matrix_function import frechet
@@ -157,6 +158,9 @@ class NewtonSchulzGradient:
     """
 
     steps: int = 5
+
+    def __post_init__(self) -> None:
+        require_whole(1, self, "steps")
 
     def vjp(self, function: MatrixFunction, at: Spectrum, cotangent: Array) -> Array:
         if isinstance(function, InverseSqrt):

@@ -9,6 +9,7 @@ __all__ = [
     "require_affine",
     "require_finite_covariance",
     "require_groups",
+    "require_nonnegative",
     "require_samples",
     "require_weights",
 ]
@@ -42,6 +43,18 @@ def require_weights(weights: Array, x: Array) -> None:
         raise ValueError(
             f"weights has shape {tuple(weights.shape)}, and {needed} is needed: one for each sample of x, "
             f"which has shape {tuple(x.shape)}."
+        )
+
+
+def require_nonnegative(weights: Array) -> None:
+    """Raise if a weight, which must be readable, is negative, or if those of a set of samples are all 0."""
+    xp = namespace(weights)
+    wrong = xp.any(weights < 0, axis=-1) | (xp.sum(weights, axis=-1) == 0)
+    if bool(xp.any(wrong)):
+        index = first_index(wrong)
+        raise ValueError(
+            f"The weights at batch index {index} have a negative one, or are all 0: each sample needs a "
+            "nonnegative weight, and some sample a positive one."
         )
 
 

@@ -8,7 +8,13 @@ from specgrad.functions import MatrixFunction, Shifted, Sqrt
 from specgrad.gradients import GradientRule
 from specgrad.matrix_functions import as_primitive, judge, require_choices
 from specgrad.primitives import Covariance, PooledCovariance
-from specgrad.samples import in_one_precision, require_finite_covariance, require_samples, require_weights
+from specgrad.samples import (
+    in_one_precision,
+    require_finite_covariance,
+    require_nonnegative,
+    require_samples,
+    require_weights,
+)
 from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver, prepare
 from specgrad.truncation import Truncation
 from specgrad.validation import to_computing_precision
@@ -74,6 +80,9 @@ def covariance(
     require_samples(x, "x", correction)
     if weights is not None:
         require_weights(weights, x)
+        seen = binding.view(weights)
+        if check_finite and seen is not None:
+            require_nonnegative(seen)
     arrays = in_one_precision(x, weights)
     (c,) = binding.apply(Covariance(correction=correction, eps=eps), *arrays)
     view = binding.view(c)

@@ -123,6 +123,10 @@ class EigenvalueFloor(_Combines):
     absolute: float = 0.0
     relative: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("absolute", "relative"):
+            require(self, name, "a number", lambda number: bool(number == number))
+
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         relative = values.shape[-1] * eps(values) if self.relative is None else self.relative
         return values > self.absolute + relative * namespace(values).abs(values[..., :1])

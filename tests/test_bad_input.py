@@ -3,7 +3,25 @@
 import numpy as np
 import pytest
 
-from specgrad import DenseSVD, Fallback, MaskedGap, covariance, eigh, eigvalsh, jvp, vjp
+from specgrad import (
+    DenseSVD,
+    EigenvalueFloor,
+    Fallback,
+    MaskedGap,
+    NewtonSchulz,
+    NewtonSchulzGradient,
+    Power,
+    RaiseGauge,
+    RaiseResidual,
+    Standardise,
+    WarnGauge,
+    WarnResidual,
+    covariance,
+    eigh,
+    eigvalsh,
+    jvp,
+    vjp,
+)
 from specgrad.solvers import DenseEigh
 
 FUNCTIONS = pytest.mark.parametrize("function", [eigh, eigvalsh], ids=lambda f: f.__name__)
@@ -13,6 +31,36 @@ FUNCTIONS = pytest.mark.parametrize("function", [eigh, eigvalsh], ids=lambda f: 
 def test_a_list_is_no_array(function):
     with pytest.raises(TypeError, match=r"a is a list, and a dense array is needed.*convert"):
         function([[1.0, 0.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("choice", "numbers"),
+    [
+        (Standardise, (-1.0, "5")),
+        (NewtonSchulz, (0, 2.5, "5")),
+        (NewtonSchulzGradient, (0, 1.5)),
+        (WarnResidual, (-1.0,)),
+        (RaiseResidual, (-1.0, "0.1")),
+        (WarnGauge, (-1.0,)),
+        (RaiseGauge, (-1.0,)),
+        (EigenvalueFloor, ("a", float("nan"))),
+        (Power, ("a", float("nan"))),
+    ],
+)
+def test_a_number_out_of_range_is_refused_when_the_value_is_made(choice, numbers):
+    for number in numbers:
+        with pytest.raises((TypeError, ValueError), match=rf"{choice.__name__} needs"):
+            choice(number)
+
+
+def test_weights_must_not_be_negative_nor_all_zero(backend):
+    x = backend.array(np.ones((2, 2, 3)) * np.arange(3.0))
+    for wrong in (
+        np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0]]),
+        np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]),
+    ):
+        with pytest.raises(ValueError, match=r"weights at batch index \(1,\)"):
+            covariance(x, backend.array(wrong))
 
 
 @FUNCTIONS

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from specgrad._array import namespace
+from specgrad._require import require_at_least, require_whole
 from specgrad._typing import Array
 from specgrad._warn import warn_once
 from specgrad.derivatives import newton_schulz
@@ -32,6 +33,9 @@ class WarnResidual:
 
     tolerance: float = 0.01
 
+    def __post_init__(self) -> None:
+        require_at_least(0, self, "tolerance")
+
     def judge(self, residual: Array, steps: int) -> None:
         excess = _excess(residual, self.tolerance)
         if excess is not None:
@@ -48,6 +52,9 @@ class RaiseResidual:
     """
 
     tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        require_at_least(0, self, "tolerance")
 
     def judge(self, residual: Array, steps: int) -> None:
         excess = _excess(residual, self.tolerance)
@@ -68,8 +75,9 @@ class NewtonSchulz:
     """Square root and inverse square root by Newton-Schulz iteration on ``A/tr(A)``: iSQRT-COV.
 
     For `sqrtm` and `inv_sqrtm`. No decomposition, only products, so it is fast on GPUs; the derivative is the
-    adjoint of its own steps. Convergence needs about ``log(condition)/log(9/4)`` steps, and 5 do for
-    condition numbers of some tens; the residual ``||X B - I||_F/sqrt(n)`` of root and inverse says.
+    adjoint of its own steps. Convergence needs about ``2 + log(tr(A)/l_min)/log(9/4)`` steps: 5 do for 4 x 4
+    matrices of condition 5, and 64 x 64 ones of condition 10 take 9. The residual of root and inverse,
+    ``||X B - I||_F/sqrt(n)``, says.
 
     Parameters
     ----------
@@ -94,8 +102,7 @@ class NewtonSchulz:
     residual: ResidualPolicy = field(default_factory=lambda: WarnResidual())
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"NewtonSchulz needs at least 1 step, not {self.steps}.")
+        require_whole(1, self, "steps")
 
     def root(self, a: Array) -> tuple[Array, Array]:
         return newton_schulz.forward(a, self.steps)

@@ -42,7 +42,8 @@ def check_gradient(
     function : callable
         A function of this library.
     *arrays : array
-        Its arguments; batches are allowed. Of empty ones, shapes are all there is to check.
+        Those of its arguments that are arrays; batches are allowed. Of empty ones, shapes are all there is to
+        check. Others go by name, as in ``check_gradient(powm, a, exponent=0.5)``.
     loss : Loss, default LinearLoss()
         Of the output. For functions that put out eigenvectors use `ClusterLoss`, which does not depend
         on the gauge; `LinearLoss` does, and is for those of a solver that brings its own derivative.
@@ -50,7 +51,8 @@ def check_gradient(
         How far, in units of the largest entry of the arguments, the function stays smooth: for losses
         of eigenvectors, the smallest gap that the loss can feel.
     hermitian : bool, default True
-        Whether directions are Hermitian matrices, as they are for arguments that must be.
+        Whether directions are Hermitian matrices, as they are for arguments that must be; False for data, as
+        those of `zca_whiten`.
     seed : int, default 0
         Of the direction.
     **options

@@ -34,7 +34,7 @@ class ZCAWhitening(SpectralNormalisation):
         False: use the statistics of the batch in `eval()` too.
     groups : int, default 1
         Whiten ``num_features/groups`` neighbouring channels at a time; with one channel each it is batch
-        normalisation. One batched decomposition, whatever their number.
+        normalisation, in training. One batched decomposition, whatever their number.
     truncation : Truncation or None
         Which eigenvalues of the covariance to keep, as in `specgrad.zca_whiten`: by default the leading
         ones that hold all but 1e-4 of the energy. Layers behind a convolution of few inputs have a
