@@ -71,6 +71,7 @@ def test_demo_takes_a_solver_by_name(tmp_path):
     [
         ("--solver", "Dense", "No solver is called 'Dense'; there are DenseEigh, DenseSVD"),
         ("--output", "nowhere/figure.png", "There is no folder nowhere"),
+        ("--output", "figure.abc", "A figure cannot be saved as .abc; use one of"),
         ("--output", ".", "is a folder; name a file in it, such as specgrad-demo.png"),
     ],
 )

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from specgrad.cli.demo import run_demo
+from specgrad.cli.figure import formats
 from specgrad.cli.info import print_info
 from specgrad.cli.learning import Backend
 from specgrad.cli.plugins import available_solvers, solver_by_name
@@ -47,6 +48,11 @@ def demo(
             param_hint="--output",
         )
     output = output if output.suffix else output.with_suffix(".png")
+    if output.suffix[1:].lower() not in formats():
+        raise typer.BadParameter(
+            f"A figure cannot be saved as {output.suffix}; use one of {', '.join(formats())}.",
+            param_hint="--output",
+        )
     if not output.parent.is_dir():
         raise typer.BadParameter(f"There is no folder {output.parent}; make it first.", param_hint="--output")
     run_demo(backend, solver_by_name(solver), steps, output, Console())

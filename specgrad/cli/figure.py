@@ -11,11 +11,16 @@ from matplotlib.figure import Figure
 from specgrad.cli.comparison import Row
 from specgrad.cli.learning import Step
 
-__all__ = ["save_figure"]
+__all__ = ["formats", "save_figure"]
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; markers differ too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73")
 _MARKERS = ("o", "s", "^")
+
+
+def formats() -> tuple[str, ...]:
+    """The kinds of files that a figure can be saved as, such as png."""
+    return tuple(FigureCanvasAgg.get_supported_filetypes())
 
 
 def save_figure(output: Path, comparisons: dict[str, list[Row]], history: list[Step], chosen: int) -> None:
