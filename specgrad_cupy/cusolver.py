@@ -46,13 +46,17 @@ class SyevjBatched:
             return cupy.empty(a.shape[:-1], dtype=a.dtype.char.lower()), cupy.empty_like(a)
         # cuSOLVER has columns first; the transpose of a Hermitian matrix is its conjugate.
         columns = cupy.array(cupy.conj(a.reshape(-1, n, n)), order="C", copy=True)
-        values = cupy.empty(columns.shape[:-1], dtype=a.dtype.char.lower())
+        # Sums of squares leave the exponent range near its ends; scaling by a power of two is exact.
+        _, exponent = cupy.frexp(cupy.abs(columns).max(axis=(-2, -1)))
+        unit = cupy.ldexp(cupy.ones(len(columns), dtype=a.dtype.char.lower()), -exponent)
+        columns *= unit[:, None, None]
+        values = cupy.empty(columns.shape[:-1], dtype=unit.dtype)
         status = cupy.empty(len(columns), dtype=cupy.int32)
         most = max(1, min(_ENTRIES // (n * n), _MATRICES))
         for start in range(0, len(columns), most):
             part = slice(start, start + most)
             self._decompose(columns[part], values[part], status[part])
-        values = cupy.where((status == 0)[:, None], values, values.dtype.type(cupy.nan))
+        values = cupy.where((status == 0)[:, None], values / unit[:, None], values.dtype.type(cupy.nan))
         vectors = cupy.ascontiguousarray(columns.swapaxes(-1, -2))
         return values.reshape(a.shape[:-1]), vectors.reshape(a.shape)
 
