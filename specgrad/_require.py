@@ -1,4 +1,4 @@
-"""Checks of the numbers that frozen values are made of.
+"""Checks of what frozen values are made of: numbers, and choices that are values themselves.
 
 A compiler may build a value again with stand-ins for its numbers, which cannot be compared. The numbers
 themselves were checked before.
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["require", "require_above", "require_at_least", "require_whole"]
+__all__ = ["require", "require_above", "require_at_least", "require_method", "require_whole"]
 
 
 def require(value: object, name: str, needed: str, holds: Callable[[Any], bool]) -> None:
@@ -43,3 +43,15 @@ def require_whole(least: int, value: object, name: str) -> None:
         f"an integer of at least {least}",
         lambda number: isinstance(number, Integral) and bool(number >= least),  # type: ignore[operator]
     )
+
+
+def require_method(value: object, method: str, argument: str, example: str) -> None:
+    """Raise unless a choice is a value that can do what is asked of it."""
+    if isinstance(value, type):
+        raise TypeError(
+            f"{argument} is the class {value.__name__}, and a value is needed, such as {example}."
+        )
+    if not hasattr(value, method):
+        raise TypeError(
+            f"{argument} is {value!r}, and a value with a method {method} is needed, such as {example}."
+        )

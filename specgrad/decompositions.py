@@ -1,6 +1,7 @@
 """Eigendecompositions of Hermitian matrices with stable derivatives."""
 
 from specgrad._array import eps
+from specgrad._require import require_method
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding, differentiable
 from specgrad.gaps import GapRule, MaskedGap
@@ -9,7 +10,7 @@ from specgrad.primitives import Eigh
 from specgrad.results import EighResult, TruncatedEighResult
 from specgrad.solvers import DenseEigh, Solver, has_own_derivative, prepare
 from specgrad.truncation import Truncation
-from specgrad.validation import require_matrices, require_method, to_computing_precision
+from specgrad.validation import require_matrices, to_computing_precision
 
 __all__ = ["eigh", "eigvalsh"]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from specgrad._array import namespace, real_part
-from specgrad._require import require_at_least
+from specgrad._require import require_at_least, require_method
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.functions import One
@@ -21,7 +21,7 @@ from specgrad.samples import (
 from specgrad.solvers import DenseEigh, Solver
 from specgrad.statistics import of_covariance
 from specgrad.truncation import EnergyRatio, Truncation
-from specgrad.validation import first_index, require_matrices, require_method, to_computing_precision
+from specgrad.validation import first_index, require_matrices, to_computing_precision
 
 __all__ = ["Standardise", "denoising_matrix", "pca_denoise"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from specgrad._array import adjoint, as_column, as_row, column_products, hermitian_part, identity, namespace
-from specgrad._require import require_whole
+from specgrad._require import require_method, require_whole
 from specgrad._typing import Array
 from specgrad.derivatives import newton_schulz
 from specgrad.derivatives.matrix_function import frechet
@@ -76,6 +76,9 @@ class DaleckiiKrein(_Sandwich):
 
     cut: GapRule = field(default_factory=lambda: MaskedGap())
 
+    def __post_init__(self) -> None:
+        require_method(self.cut, "matrix", "cut", "MaskedGap()")
+
     def pair_matrix(self, function: MatrixFunction, values: Array, kept: Array | None) -> Array:
         """``F``, symmetric, (..., n, n), for eigenvalues (..., n) of which the mask (..., n) is kept."""
         if kept is None:
@@ -108,6 +111,9 @@ class ThroughEigenvectors(_Sandwich):
     """
 
     gap: GapRule
+
+    def __post_init__(self) -> None:
+        require_method(self.gap, "matrix", "gap", "MaskedGap()")
 
     def pair_matrix(self, function: MatrixFunction, values: Array, kept: Array | None) -> Array:
         """``F``, symmetric, (..., n, n), for eigenvalues (..., n) of which the mask (..., n) is kept."""

@@ -3,6 +3,7 @@ r"""Functions of Hermitian matrices with derivatives that are exact at every gap
 from typing import cast
 
 from specgrad._array import eps
+from specgrad._require import require_method
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.derivatives.newton_schulz import residual
@@ -11,13 +12,7 @@ from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient
 from specgrad.primitives import ApplyFunction, SquareRoot
 from specgrad.solvers import DenseEigh, RootSolver, Solver, has_own_derivative, is_root_solver, prepare
 from specgrad.truncation import Truncation
-from specgrad.validation import (
-    is_exactly_hermitian,
-    require_domain,
-    require_matrices,
-    require_method,
-    to_computing_precision,
-)
+from specgrad.validation import is_exactly_hermitian, require_domain, require_matrices, to_computing_precision
 
 __all__ = [
     "as_primitive",

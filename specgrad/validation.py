@@ -12,7 +12,6 @@ __all__ = [
     "require_domain",
     "require_floating",
     "require_matrices",
-    "require_method",
     "to_computing_precision",
 ]
 
@@ -39,18 +38,6 @@ def require_matrices(a: Array, name: str) -> None:
         raise ValueError(
             f"{name} has shape {tuple(a.shape)}, and square matrices in the last two axes are needed: "
             "(..., n, n)."
-        )
-
-
-def require_method(value: object, method: str, argument: str, example: str) -> None:
-    """Raise unless a choice is a value that can do what is asked of it."""
-    if isinstance(value, type):
-        raise TypeError(
-            f"{argument} is the class {value.__name__}, and a value is needed, such as {example}."
-        )
-    if not hasattr(value, method):
-        raise TypeError(
-            f"{argument} is {value!r}, and a value with a method {method} is needed, such as {example}."
         )
 
 

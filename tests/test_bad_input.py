@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from specgrad import (
+    DaleckiiKrein,
     DenseSVD,
     EigenvalueFloor,
     Fallback,
@@ -13,7 +14,9 @@ from specgrad import (
     Power,
     RaiseGauge,
     RaiseResidual,
+    Refined,
     Standardise,
+    ThroughEigenvectors,
     WarnGauge,
     WarnResidual,
     covariance,
@@ -51,6 +54,17 @@ def test_a_number_out_of_range_is_refused_when_the_value_is_made(choice, numbers
     for number in numbers:
         with pytest.raises((TypeError, ValueError), match=rf"{choice.__name__} needs"):
             choice(number)
+
+
+def test_a_choice_made_of_a_class_is_refused_when_the_value_is_made():
+    for make in (
+        lambda: Fallback(DenseEigh, DenseSVD),
+        lambda: Refined(DenseEigh),
+        lambda: ThroughEigenvectors(MaskedGap),
+        lambda: DaleckiiKrein(MaskedGap),
+    ):
+        with pytest.raises(TypeError, match=r"is the class \w+, and a value is needed"):
+            make()
 
 
 def test_weights_must_not_be_negative_nor_all_zero(backend):

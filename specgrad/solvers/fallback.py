@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from specgrad._array import hermitian_part, identity, namespace
+from specgrad._require import require_method
 from specgrad._typing import Array
 from specgrad.solvers._protocol import ConvergenceError, Solver, has_own_derivative
 from specgrad.solvers.refined import Refined
@@ -38,6 +39,10 @@ class Fallback:
 
     first: Solver
     second: Solver
+
+    def __post_init__(self) -> None:
+        for name in ("first", "second"):
+            require_method(getattr(self, name), "solve", name, "DenseEigh()")
 
     def solve(self, a: Array) -> tuple[Array, Array]:
         xp = namespace(a)

@@ -17,6 +17,7 @@ from specgrad._array import (
     reciprocal,
     take_columns,
 )
+from specgrad._require import require_method
 from specgrad._typing import Array
 from specgrad.solvers._protocol import Solver
 from specgrad.solvers._twice_precision import gram_defect, residual
@@ -83,6 +84,7 @@ class Refined:
     steps: int = 1
 
     def __post_init__(self) -> None:
+        require_method(self.solver, "solve", "solver", "DenseEigh()")
         if self.steps not in (1, 2):
             raise ValueError(
                 f"Refined takes 1 or 2 steps, not {self.steps}: after 2 the dtype holds no more digits."

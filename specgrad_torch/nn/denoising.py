@@ -5,11 +5,11 @@ from typing import Any
 from torch import Tensor
 
 from specgrad import DenseEigh, EnergyRatio, Standardise
+from specgrad._require import require_method
 from specgrad.functions import One
 from specgrad.gradients import GradientRule
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
-from specgrad.validation import require_method
 from specgrad_torch import denoising_matrix, pca_denoise
 from specgrad_torch.nn.spectral_normalisation import SpectralNormalisation
 
