@@ -1,8 +1,9 @@
 """Stable, and where possible exact, gradients through symmetric and Hermitian eigendecompositions."""
 
+from specgrad.composed_functions import FromDerivative, Shifted
 from specgrad.decompositions import eigh, eigvalsh
 from specgrad.denoising import Standardise, denoising_matrix, pca_denoise
-from specgrad.functions import Exp, FromDerivative, InverseSqrt, Log, Power, Shifted, Sqrt
+from specgrad.functions import Exp, InverseSqrt, Log, Power, Sqrt
 from specgrad.gaps import (
     BalancedPowerIterationGap,
     BroadenedGap,

@@ -4,7 +4,8 @@ from typing import cast
 
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
-from specgrad.functions import MatrixFunction, Shifted, Sqrt
+from specgrad.composed_functions import Shifted
+from specgrad.functions import MatrixFunction, Sqrt
 from specgrad.gradients import GradientRule
 from specgrad.matrix_functions import as_primitive, judge, require_choices
 from specgrad.primitives import Covariance, PooledCovariance

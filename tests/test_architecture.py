@@ -21,6 +21,7 @@ FLOORS = (
     {"_warn"},
     {"bind", "divided_differences", "gaps", "truncation"},
     {"functions", "gauge"},
+    {"composed_functions"},
     {"derivatives", "validation"},
     {"samples", "solvers"},
     {"gradients"},

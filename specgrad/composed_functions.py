@@ -1,0 +1,85 @@
+"""Functions of a Hermitian matrix that are made of others: shifted, or from ``f`` and ``f'`` alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from specgrad._typing import Array
+from specgrad.divided_differences import mean_or_quotient, second_difference, second_from_first
+from specgrad.functions import Domain, MatrixFunction
+
+__all__ = ["FromDerivative", "Shifted"]
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """``f(l + shift)``: a function of ``A + shift I``, while a truncation sees the eigenvalues of ``A``.
+
+    Parameters
+    ----------
+    function : MatrixFunction
+    shift : float
+        In the units of the eigenvalues.
+    """
+
+    function: MatrixFunction
+    shift: float
+
+    @property
+    def domain(self) -> Domain | None:
+        """That of the function, shifted."""
+        domain: Domain | None = getattr(self.function, "domain", None)
+        if domain is None:
+            return None
+        return Domain(domain.includes_zero, domain.includes_negative, start=domain.start - self.shift)
+
+    def __call__(self, values: Array) -> Array:
+        return self.function(values + self.shift)
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        return self.function.divided_difference(x + self.shift, y + self.shift)
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        return second_difference(self.function, x + self.shift, y + self.shift, z + self.shift)
+
+
+@dataclass(frozen=True)
+class FromDerivative:
+    """A matrix function from ``f`` and ``f'``, safe near ties.
+
+    Eigenvalues use the mean of ``f'`` between them where the difference quotient confirms it within its own
+    rounding, others the quotient. First derivatives are as good as ``f``, ``f'`` and the eigenvalues. Second
+    ones take differences of these: near ties they err by about ``eps**(2/3) f'(l)/h``, with ``h`` the
+    distance over which ``f'`` changes by its own size; near 0, where `f` may be singular, ``h`` is measured
+    up to 1.
+
+    Parameters
+    ----------
+    function, derivative : callable
+        Elementwise, array to array, written for any array library (or for the one you use).
+
+    Notes
+    -----
+    `torch.compile` keeps no callables as constants: where it traces, write a frozen dataclass whose methods
+    are ``__call__`` and ``divided_difference`` in their place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import FromDerivative, matrix_function
+    >>> sine = FromDerivative(np.sin, np.cos)
+    >>> matrix_function(np.zeros((2, 2)), sine)
+    array([[0., 0.],
+           [0., 0.]])
+    """
+
+    function: Callable[[Array], Array]
+    derivative: Callable[[Array], Array]
+
+    def __call__(self, values: Array) -> Array:
+        return self.function(values)
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        return mean_or_quotient(self.function, self.derivative, x, y)
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        return second_from_first(self, self.derivative, x, y, z)
