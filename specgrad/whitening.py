@@ -80,8 +80,8 @@ def zca_whiten(
 
     Notes
     -----
-    The gradient is exact at every gap. Composed from eigenvectors it is wrong by more than half its size
-    where whitening drives its input, all eigenvalues equal: see `ThroughEigenvectors`.
+    The gradient is exact at every gap. Composed from eigenvectors it is wrong where whitening drives its
+    input, all eigenvalues equal: see `ThroughEigenvectors`.
 
     References
     ----------

@@ -69,7 +69,8 @@ def orthonormality(vectors):
 
 def test_residuals_on_every_spectrum(backend, dtype):
     choices = {"device": backend.device, "sizes": (N,), "dtypes": (dtype,), "allowed_ratio": 4}
-    check_solver(Refined(), backend.xp, **choices)
+    for steps in (1, 2):
+        check_solver(Refined(DenseEigh(), steps), backend.xp, **choices)
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -142,6 +142,15 @@ def test_newton_schulz_says_when_it_has_not_converged():
     sqrtm(ill, solver=NewtonSchulz(40, RaiseResidual()))
 
 
+@pytest.mark.parametrize(("n", "condition", "steps"), [(4, 5, 5), (16, 30, 8), (64, 10, 9), (64, 30, 10)])
+def test_newton_schulz_converges_in_as_many_steps_as_its_docstring_says(n, condition, steps):
+    values = np.geomspace(1.0, condition, n)
+    assert round(2 + np.log(values.sum() / values.min()) / np.log(9 / 4)) == steps
+    sqrtm(np.diag(values), solver=NewtonSchulz(steps, RaiseResidual()))
+    with pytest.raises(ConvergenceError):
+        sqrtm(np.diag(values), solver=NewtonSchulz(steps - 1, RaiseResidual()))
+
+
 @dataclass(frozen=True)
 class Diagonal:
     """A user's own roots, those of diagonal matrices."""
