@@ -10,7 +10,14 @@ from specgrad import EnergyRatio, PowerIteration, PowerIterationGap, ThroughEige
 from specgrad.truncation import Truncation
 from specgrad_torch.nn import PCADenoising, ZCAWhitening
 
-__all__ = ["STEPS", "ComposedDenoising", "ComposedWhitening", "denoising", "whitening"]
+__all__ = [
+    "STEPS",
+    "AnalyticDenoising",
+    "ComposedWhitening",
+    "PowerIterationDenoising",
+    "denoising",
+    "whitening",
+]
 
 _EPS = 1e-4
 STEPS = 19
@@ -55,19 +62,12 @@ class ComposedWhitening(nn.Module):
         return (vectors * scale.unsqueeze(-2)) @ vectors.mT
 
 
-class ComposedDenoising(PCADenoising):
-    """PCA denoising by power iteration with deflation: the paper's PI, left to fail as it fails.
+class _ComposedDenoising(PCADenoising):
+    """PCA denoising whose projector PyTorch differentiates."""
 
-    Eigenvectors are found one after the other until they hold the energy, so the solver `PowerIteration`,
-    which finds all, is not used; PyTorch differentiates every step.
-    """
-
-    def __init__(self, num_features: int, energy: float, steps: int = STEPS) -> None:
+    def __init__(self, num_features: int, energy: float) -> None:
         super().__init__(num_features, truncation=EnergyRatio(energy))
-        self.energy, self.steps = energy, steps
-        # Drawn from a generator of its own, so that all methods begin with the same weights.
-        start = torch.randn(num_features, 1, generator=torch.Generator().manual_seed(0))
-        self.register_buffer("start", start)
+        self.energy = energy
 
     def filter(self, samples: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
         mean = samples.mean(-1)
@@ -77,8 +77,39 @@ class ComposedDenoising(PCADenoising):
 
     def matrix(self, covariance: Tensor) -> Tensor:
         scale = (covariance.diagonal(dim1=-2, dim2=-1) + self.eps).rsqrt().unsqueeze(-2)
-        rest = scale.mT * covariance * scale
-        left = (1 - self.energy) * _trace(rest)
+        return self.projector(scale.mT * covariance * scale) * scale
+
+    def projector(self, covariance: Tensor) -> Tensor:
+        """Onto the leading eigenvectors that hold the energy."""
+        raise NotImplementedError
+
+
+class AnalyticDenoising(_ComposedDenoising):
+    """PCA denoising by torch.linalg.eigh and its gradient: the paper's SVD, left to fail as it fails."""
+
+    def projector(self, covariance: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(covariance)
+        smaller = values.cumsum(-1) - values
+        kept = smaller + values > (1 - self.energy) * values.sum(-1, keepdim=True)
+        return (vectors * kept.unsqueeze(-2)) @ vectors.mT
+
+
+class PowerIterationDenoising(_ComposedDenoising):
+    """PCA denoising by power iteration with deflation: the paper's PI, left to fail as it fails.
+
+    Eigenvectors are found one after the other until they hold the energy, so the solver `PowerIteration`,
+    which finds all, is not used; PyTorch differentiates every step.
+    """
+
+    def __init__(self, num_features: int, energy: float, steps: int = STEPS) -> None:
+        super().__init__(num_features, energy)
+        self.steps = steps
+        # Drawn from a generator of its own, so that all methods begin with the same weights.
+        start = torch.randn(num_features, 1, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("start", start)
+
+    def projector(self, covariance: Tensor) -> Tensor:
+        rest, left = covariance, (1 - self.energy) * _trace(covariance)
         projector = torch.zeros_like(rest)
         for _ in range(rest.shape[-1]):
             vector = self.start
@@ -89,7 +120,7 @@ class ComposedDenoising(PCADenoising):
             rest = rest - rest @ vector @ vector.mT
             if _trace(rest) <= left:
                 break
-        return projector * scale
+        return projector
 
 
 def _trace(matrix: Tensor) -> float:

@@ -14,9 +14,11 @@ from torch import nn
 from experiments._data import load
 from experiments._figures import COLORS
 from experiments._harness import Cell, Experiment, Row, Table
-from experiments._layers import STEPS, ComposedDenoising, denoising
+from experiments._layers import STEPS, AnalyticDenoising, PowerIterationDenoising, denoising
 from experiments._networks import Layer, network
 from experiments._options import Options
+from experiments._published_errors import ENERGY, METHODS, RANK
+from experiments._published_errors import STEPS as BY_STEPS
 from experiments._training import train
 from specgrad import EnergyRatio, MaxRank
 
@@ -26,18 +28,22 @@ _ENERGY, _RANK, _STEPS = "energy kept (per cent)", "rank kept", "steps K at 95 p
 _SWEEPS: dict[str, dict[float, Layer]] = {
     _ENERGY: {percent: denoising(EnergyRatio(percent / 100)) for percent in (85, 90, 95, 99, 99.5, 100)},
     _RANK: {rank: denoising(MaxRank(rank)) for rank in (2, 4, 8, 16, 32)},
-    _STEPS: {steps: denoising(EnergyRatio(0.95), steps) for steps in (1, 4, 9, STEPS, 29)},
-    "PI": {STEPS: partial(ComposedDenoising, energy=0.95)},
+    _STEPS: {steps: denoising(EnergyRatio(0.95), steps) for steps in (1, 2, 4, 9, 14, STEPS, 29)},
+    "SVD": {0: partial(AnalyticDenoising, energy=0.95)},
+    "PI": {STEPS: partial(PowerIterationDenoising, energy=0.95)},
     "BatchNorm": {0: nn.BatchNorm2d},
 }
 # Where each method stands in the sweeps; all keep 95 per cent.
 _METHODS = {
     "exact": (_ENERGY, 95),
     f"SVD-PI (K = {STEPS})": (_STEPS, STEPS),
+    "SVD": ("SVD", 0),
     "PI": ("PI", STEPS),
     "BatchNorm": ("BatchNorm", 0),
 }
 _REDUCED = (*_METHODS.values(), (_RANK, 32))
+_COLUMNS = ("runs", "error of these (per cent)", "published: ResNet-18 on CIFAR-10")
+_PUBLISHED: dict[str, dict[float, str]] = {_ENERGY: ENERGY, _RANK: RANK, _STEPS: BY_STEPS}
 
 
 def _run(options: Options, sweep: str, value: float, seed: int, epochs: int) -> list[Row]:
@@ -89,18 +95,21 @@ def _tables(rows: list[Row]) -> list[Table]:
     tables = [
         Table(
             f"{place}: {sweep}",
-            (sweep, "runs", "error of these (per cent)"),
-            [_line(rows, value, sweep, value) for value in _values(rows, sweep)],
+            (sweep, *_COLUMNS),
+            [(*_line(rows, value, sweep, value), errors[value]) for value in _values(rows, sweep)],
         )
-        for sweep in (_ENERGY, _RANK, _STEPS)
+        for sweep, errors in _PUBLISHED.items()
     ]
-    lines = [_line(rows, method, *where) for method, where in _METHODS.items()]
-    columns = ("method", "runs", "error of these (per cent)")
-    return [*tables, Table(f"{place}: by method, at 95 per cent of the energy", columns, lines)]
+    lines = [
+        (*_line(rows, method, *where), METHODS.get(method.partition(" (")[0], ""))
+        for method, where in _METHODS.items()
+    ]
+    title = f"{place}: by method, at 95 per cent of the energy"
+    return [*tables, Table(title, ("method", *_COLUMNS), lines)]
 
 
 def _figures(rows: list[Row]) -> dict[str, Figure]:
-    figure, axes = plt.subplots(1, 4, figsize=(8.0, 2.6), sharey=True)
+    figure, axes = plt.subplots(1, 4, figsize=(9.0, 2.6), sharey=True)
     baseline = _mean(rows, *_METHODS["BatchNorm"])
     for axis, sweep in zip(axes, (_ENERGY, _RANK, _STEPS), strict=False):
         values = _values(rows, sweep)
@@ -114,7 +123,11 @@ def _figures(rows: list[Row]) -> dict[str, Figure]:
         axes[3].plot([k] * len(errors), errors, "o", color=color)
         if not errors:
             axes[3].annotate("fails", (k, 0.9), xycoords=("data", "axes fraction"), ha="center", fontsize=7)
-    axes[3].set_xticks(range(len(_METHODS)), [name.replace(" (", "\n(") for name in _METHODS], fontsize=7)
+    axes[3].set_xticks(
+        range(len(_METHODS)),
+        [name.replace(" (", "\n(") for name in _METHODS],
+        fontsize=7,
+    )
     axes[3].set(xlabel="at 95 per cent, each run", xlim=(-0.5, len(_METHODS) - 0.5))
     axes[0].set_ylabel("test error (per cent)")
     axes[0].legend(fontsize=7)

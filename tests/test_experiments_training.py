@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from functools import partial
 
 import pytest
 from torch_cases import torch
@@ -12,7 +13,7 @@ pytest.importorskip("matplotlib")
 from rich.console import Console
 
 from experiments._harness import execute
-from experiments._layers import ComposedDenoising, whitening
+from experiments._layers import AnalyticDenoising, PowerIterationDenoising, whitening
 from experiments._networks import alexnet, resnet, small_network
 from experiments._options import Options
 from experiments._training import train
@@ -52,10 +53,11 @@ def test_denoising_trains(tmp_path):
         "energy kept (per cent)",
         "rank kept",
         "steps K at 95 per cent",
+        "SVD",
         "PI",
         "BatchNorm",
     }
-    assert all(row["error"] < 50 for row in rows if row["sweep"] != "BatchNorm")
+    assert all(row["error"] < 50 for row in rows if row["sweep"] not in ("BatchNorm", "SVD"))
     text = (tmp_path / "denoising.md").read_text()
     for method in ("exact", "SVD-PI (K = 19)", "PI", "BatchNorm"):
         assert f"| {method} | 1 of 1 finished |" in text
@@ -69,8 +71,8 @@ def test_denoising_counts_failures_and_leaves_them_out_of_means():
         for seed, failed, error in runs
     ]
     lines = {line[0]: line[1:] for line in experiment.tables(rows)[-1].lines}
-    assert lines["PI"] == ("1 of 2 finished", 3.0)
-    assert lines["BatchNorm"] == ("0 of 0 finished", "")
+    assert lines["PI"] == ("1 of 2 finished", 3.0, "5.35 +- 0.25")
+    assert lines["BatchNorm"] == ("0 of 0 finished", "", "4.81 +- 0.19")
 
 
 def test_whitening_learns_faster_than_batch_normalisation_in_its_first_epoch(tmp_path):
@@ -87,8 +89,8 @@ def test_a_failed_run_of_whitening_is_counted_beside_the_mean_of_the_others():
         for method, failed, error in runs
     ]
     assert [tuple(line) for line in experiment.tables(rows)[0].lines] == [
-        ("SVD-PI, d = 4", "2.00 +- 0.00, 1 of 2 finished"),
-        ("exact, d = 4", "0 of 1 finished"),
+        ("SVD-PI, d = 4", "2.00 +- 0.00, 1 of 2 finished", "21.51 +- 0.28", "20.98 +- 0.31"),
+        ("exact, d = 4", "0 of 1 finished", "", ""),
     ]
 
 
@@ -152,10 +154,11 @@ def test_the_composed_layer_is_the_layer_where_nothing_is_close():
     torch.testing.assert_close(composed(x), layer(x), atol=1e-3, rtol=1e-3)
 
 
-def test_denoising_by_power_iteration_is_the_layer_where_it_converges():
+@pytest.mark.parametrize("build", [AnalyticDenoising, partial(PowerIterationDenoising, steps=400)])
+def test_composed_denoising_is_the_layer_where_nothing_is_close(build):
     torch.manual_seed(0)
     x = (torch.randn(64, 3, 4, 4) * torch.tensor([8.0, 4.0, 1.0])[:, None, None]).movedim(1, -1)
     x = (x @ torch.linalg.qr(torch.randn(3, 3)).Q).movedim(-1, 1)
-    composed, layer = ComposedDenoising(3, 0.9, steps=400), PCADenoising(3, truncation=EnergyRatio(0.9))
+    composed, layer = build(3, 0.9), PCADenoising(3, truncation=EnergyRatio(0.9))
     torch.testing.assert_close(composed(x), layer(x), atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(composed.eval()(x), layer.eval()(x), atol=1e-3, rtol=1e-3)
