@@ -149,5 +149,5 @@ def _decompose(
     precision, a = eps(a), to_computing_precision(a)
     if gap is None and not has_own_derivative(solver):
         gap = _DEFAULT_GAP
-    solver = prepare(solver, binding.view(a), check_finite, precision)
+    solver = prepare(solver, a, binding, check_finite, precision)
     return binding.apply(Eigh(solver=solver, gap=gap, truncation=truncation, gauge=gauge), a)

@@ -117,13 +117,12 @@ def pca_denoise(
     require_affine(weight, bias, x)
     require_method(truncation, "keep", "truncation", "MaxRank(4)")
     require_choices(One(), solver, gradient, truncation)
-    matrix = _matrix(scaling, solver, gradient, truncation)
+    matrix = _matrix(binding, scaling, solver, gradient, truncation)
     filtered = SpectralFilter(function=matrix, groups=groups, correction=correction, eps=0.0)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
-    view = binding.view(outputs[-1])
-    if check_finite and view is not None:
-        require_finite_covariance(view, "x")
-        _require_variances(view, scaling)
+    if check_finite and (seen := binding.view(outputs[-1])) is not None:
+        require_finite_covariance(seen, "x")
+        _require_variances(seen, scaling)
     return DenoisingResult(*outputs[:4])
 
 
@@ -168,20 +167,23 @@ def denoising_matrix(
     require_method(truncation, "keep", "truncation", "MaxRank(4)")
     require_choices(One(), solver, gradient, truncation)
     covariance = to_computing_precision(covariance)
-    view = binding.view(covariance)
-    if check_finite and view is not None:
-        require_finite_covariance(view, "the data")
-        _require_variances(view, scaling)
-    return binding.apply(_matrix(scaling, solver, gradient, truncation), covariance)[0]
+    if check_finite and (seen := binding.view(covariance)) is not None:
+        require_finite_covariance(seen, "the data")
+        _require_variances(seen, scaling)
+    return binding.apply(_matrix(binding, scaling, solver, gradient, truncation), covariance)[0]
 
 
 def _matrix(
-    scaling: Standardise | None, solver: Solver, gradient: GradientRule | None, truncation: Truncation
+    binding: Binding,
+    scaling: Standardise | None,
+    solver: Solver,
+    gradient: GradientRule | None,
+    truncation: Truncation,
 ) -> Primitive:
     """``C -> (M, ...)``."""
     if scaling is not None and not isinstance(scaling, Standardise):
         raise TypeError(f"scaling is {scaling!r}, and Standardise() or None is needed.")
-    projector = of_covariance(One(), solver, gradient, truncation)
+    projector = of_covariance(binding, One(), solver, gradient, truncation)
     return projector if scaling is None else Standardised(function=projector, eps=scaling.eps)
 
 

@@ -146,11 +146,10 @@ def evaluate(
     require_matrices(a, "a")
     require_choices(function, solver, gradient, truncation)
     precision, a = eps(a), to_computing_precision(a)
-    view = binding.view(a)
     if not is_root_solver(solver):
-        solver = prepare(cast(Solver, solver), view, check_finite, precision)
-    elif check_finite and view is not None:
-        is_exactly_hermitian(view, "a", precision)
+        solver = prepare(cast(Solver, solver), a, binding, check_finite, precision)
+    elif check_finite and (seen := binding.view(a)) is not None:
+        is_exactly_hermitian(seen, "a", precision)
     outputs = binding.apply(as_primitive(function, solver, gradient, truncation), a)
     judge(binding, outputs, function, solver, truncation)
     return outputs[0]

@@ -16,7 +16,7 @@ from specgrad.samples import (
     require_samples,
     require_weights,
 )
-from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver, prepare
+from specgrad.solvers import DenseEigh, RootSolver, Solver, guarded, is_root_solver
 from specgrad.truncation import Truncation
 from specgrad.validation import to_computing_precision
 
@@ -81,14 +81,12 @@ def covariance(
     require_samples(x, "x", correction)
     if weights is not None:
         require_weights(weights, x)
-        seen = binding.view(weights)
-        if check_finite and seen is not None:
+        if check_finite and (seen := binding.view(weights)) is not None:
             require_nonnegative(seen)
     arrays = in_one_precision(x, weights)
     (c,) = binding.apply(Covariance(correction=correction, eps=eps), *arrays)
-    view = binding.view(c)
-    if check_finite and view is not None:
-        require_finite_covariance(view, "x")
+    if check_finite and (seen := binding.view(c)) is not None:
+        require_finite_covariance(seen, "x")
     return c
 
 
@@ -156,11 +154,10 @@ def covariance_pool(
     require_choices(function, solver, gradient, truncation)
     x = to_computing_precision(x)
     function, shift = shifted(function, eps, truncation)
-    image = of_covariance(function, solver, gradient, truncation)
+    image = of_covariance(binding, function, solver, gradient, truncation)
     outputs = binding.apply(PooledCovariance(function=image, correction=correction, eps=shift), x)
-    view = binding.view(outputs[1])
-    if check_finite and view is not None:
-        require_finite_covariance(view, "x")
+    if check_finite and (seen := binding.view(outputs[1])) is not None:
+        require_finite_covariance(seen, "x")
     if check_finite or is_root_solver(solver):
         judge(binding, outputs[2:], function, solver, truncation)
     return outputs[0]
@@ -179,6 +176,7 @@ def shifted(
 
 
 def of_covariance(
+    binding: Binding,
     function: MatrixFunction,
     solver: Solver | RootSolver,
     gradient: GradientRule | None,
@@ -186,5 +184,5 @@ def of_covariance(
 ) -> Primitive:
     """``C -> (f(C), ...)`` for a covariance that nobody has looked at, which one bad sample may spoil."""
     if not is_root_solver(solver):
-        solver = prepare(cast(Solver, solver), None, False, 0.0)
+        solver = guarded(cast(Solver, solver), binding)
     return as_primitive(function, solver, gradient, truncation)

@@ -102,12 +102,11 @@ def zca_whiten(
     require_affine(weight, bias, x)
     require_choices(InverseSqrt(), solver, gradient, truncation)
     function, shift = shifted(InverseSqrt(), eps, truncation)
-    image = of_covariance(function, solver, gradient, truncation)
+    image = of_covariance(binding, function, solver, gradient, truncation)
     filtered = SpectralFilter(function=image, groups=groups, correction=correction, eps=shift)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
-    view = binding.view(outputs[-1])
-    if check_finite and view is not None:
-        require_finite_covariance(view, "x")
+    if check_finite and (seen := binding.view(outputs[-1])) is not None:
+        require_finite_covariance(seen, "x")
     if check_finite or is_root_solver(solver):
         judge(binding, outputs[2:-2], function, solver, truncation)
     return WhiteningResult(*outputs[:3])

@@ -24,6 +24,7 @@ from specgrad.bind import Primitive
 __all__ = ["JAX", "JaxBinding"]
 
 
+@dataclass(frozen=True)
 class JaxBinding:
     """Applies primitives under JAX autodiff."""
 

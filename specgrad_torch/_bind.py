@@ -17,6 +17,7 @@ eager and `torch.func`
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from specgrad.bind import Evaluate, Primitive
 __all__ = ["TORCH", "TorchBinding", "without_autocast"]
 
 
+@dataclass(frozen=True)
 class TorchBinding:
     """Applies primitives under PyTorch autograd."""
 

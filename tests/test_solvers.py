@@ -18,6 +18,7 @@ from specgrad import (
     vjp,
 )
 from specgrad._array import namespace
+from specgrad.bind import Evaluate
 from specgrad.derivatives import power_iteration
 from specgrad.solvers import Guarded, HermitianPart
 from specgrad.testing import SPECTRA, LinearLoss, check_gradient, check_solver, random_hermitian
@@ -25,6 +26,14 @@ from specgrad.testing import SPECTRA, LinearLoss, check_gradient, check_solver, 
 pytestmark = pytest.mark.eager
 
 SEMIDEFINITE = tuple(spectrum for spectrum in SPECTRA if spectrum.is_semidefinite(16))
+
+
+@dataclass(frozen=True)
+class Blind:
+    """Sees no values, as under a trace."""
+
+    def view(self, array):
+        return None
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,9 @@ class Broken:
         raise ValueError("a mistake in the solver")
 
 
-@pytest.mark.parametrize("solver", [DenseEigh(), Fallback(DenseEigh(), DenseSVD()), Guarded(DenseEigh())])
+@pytest.mark.parametrize(
+    "solver", [DenseEigh(), Fallback(DenseEigh(), DenseSVD()), Guarded(DenseEigh(), Blind())]
+)
 def test_residuals_on_every_spectrum(backend, dtype, solver):
     check_solver(solver, backend.xp, device=backend.device, sizes=(1, 2, 12), dtypes=(dtype,))
 
@@ -128,11 +139,12 @@ def test_a_failing_solver_with_a_fallback_has_the_plain_gradient():
     np.testing.assert_array_equal(pullback((None, cotangent))[0], plain((None, cotangent))[0])
 
 
-def test_guard_confines_what_is_not_finite(backend, dtype):
+@pytest.mark.parametrize("viewer", [Evaluate(), Blind()])
+def test_guard_confines_what_is_not_finite(backend, dtype, viewer):
     good = random_hermitian(3, dtype, np.random.default_rng(1))
     bad = np.array(good)
     bad[0, 0] = np.nan
-    values, vectors = Guarded(DenseEigh()).solve(backend.array(np.stack([good, bad])))
+    values, vectors = Guarded(DenseEigh(), viewer).solve(backend.array(np.stack([good, bad])))
     alone_values, _ = DenseEigh().solve(backend.array(good[None]))
     np.testing.assert_array_equal(backend.numpy(values)[0], backend.numpy(alone_values)[0])
     assert np.isnan(backend.numpy(values)[1]).all()

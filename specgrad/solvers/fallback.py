@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from specgrad._array import hermitian_part, identity, namespace
 from specgrad._require import require_method
 from specgrad._typing import Array
-from specgrad.solvers._protocol import ConvergenceError, Solver, has_own_derivative
+from specgrad.solvers._protocol import ConvergenceError, Solver, Viewer, has_own_derivative
 from specgrad.solvers.refined import Refined
 from specgrad.validation import batch_index, is_exactly_hermitian
 
-__all__ = ["Fallback", "Guarded", "HermitianPart", "decompose", "prepare"]
+__all__ = ["Fallback", "Guarded", "HermitianPart", "decompose", "guarded", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,20 @@ class Guarded:
     Parameters
     ----------
     solver : Solver
+    viewer : Viewer
+        A batch that it sees to be finite goes to the solver as it is.
     """
 
     solver: Solver
+    viewer: Viewer
 
     def solve(self, a: Array) -> tuple[Array, Array]:
-        xp = namespace(a)
-        if 0 in a.shape:
+        seen = self.viewer.view(a)
+        if 0 in a.shape or (seen is not None and _is_finite(seen)):
             return self.solver.solve(a)
+        xp, solver = namespace(a), _without_looking(self.solver) if seen is None else self.solver
         finite = xp.isfinite(xp.max(xp.abs(a), axis=(-2, -1), keepdims=True))
-        values, vectors = self.solver.solve(xp.where(finite, a, 0.0))
+        values, vectors = solver.solve(xp.where(finite, a, 0.0))
         return xp.where(finite[..., 0], values, xp.nan), xp.where(finite, vectors, xp.nan)
 
 
@@ -106,26 +110,32 @@ class HermitianPart:
         return self.solver.solve(hermitian_part(a))
 
 
-def prepare(solver: Solver, view: Array | None, check_finite: bool, precision: float) -> Solver:
+def prepare(solver: Solver, a: Array, viewer: Viewer, check_finite: bool, precision: float) -> Solver:
     """The solver, wrapped in what its input needs: nothing if it is seen to be finite and Hermitian.
 
     Parameters
     ----------
     solver : Solver
-    view : array or None
-        The input, if its values can be looked at.
+    a : array
+        The input.
+    viewer : Viewer
+        Looks at the input, where that is possible.
     check_finite : bool
-        Whether they may be.
+        Whether to raise for what is seen.
     precision : float
         Relative rounding of the entries.
     """
     if has_own_derivative(solver):  # it computes its forward pass again and sees to its input itself
         return solver
-    if view is None:
-        return Guarded(HermitianPart(_without_looking(solver)))
-    if not check_finite:
-        return Guarded(HermitianPart(solver))
-    return solver if is_exactly_hermitian(view, "a", precision) else HermitianPart(solver)
+    seen = viewer.view(a) if check_finite else None
+    if seen is None:
+        return guarded(solver, viewer)
+    return solver if is_exactly_hermitian(seen, "a", precision) else HermitianPart(solver)
+
+
+def guarded(solver: Solver, viewer: Viewer) -> Solver:
+    """The solver, wrapped in what input needs that nobody has looked at."""
+    return solver if has_own_derivative(solver) else Guarded(HermitianPart(solver), viewer)
 
 
 def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:
@@ -178,7 +188,15 @@ def _without_looking(solver: Solver) -> Solver:
         return _SelectedFallback(_without_looking(solver.first), _without_looking(solver.second))
     if isinstance(solver, Refined):
         return Refined(_without_looking(solver.solver), solver.steps)
+    if isinstance(solver, HermitianPart):
+        return HermitianPart(_without_looking(solver.solver))
     return solver
+
+
+def _is_finite(a: Array) -> bool:
+    """Whether all entries are finite; `a` must be readable."""
+    xp = namespace(a)
+    return bool(xp.all(xp.isfinite(a)))
 
 
 def _failed(values: Array, vectors: Array) -> Array:
