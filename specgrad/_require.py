@@ -5,14 +5,21 @@ themselves were checked before.
 """
 
 from collections.abc import Callable
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["require", "require_above", "require_at_least", "require_method", "require_whole"]
+__all__ = ["as_number", "require", "require_above", "require_at_least", "require_method", "require_whole"]
+
+
+_PYTHON: tuple[type, ...] = (bool, int, float)
 
 
 def require(value: object, name: str, needed: str, holds: Callable[[Any], bool]) -> None:
-    """Raise unless `holds` is true of a number of a value, or it is None and that is its default."""
+    """Raise unless `holds` is true of a number of a value, or it is None and that is its default.
+
+    The number is kept as Python's own: those of NumPy would widen the arrays that they meet.
+    """
     number = getattr(value, name)
     optional = getattr(type(value), name, 0) is None  # a dataclass keeps defaults on the class
     error: type[Exception]
@@ -23,6 +30,17 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
     if wrong:
         needed = f"{needed}, or None," if optional else needed
         raise error(f"{type(value).__name__} needs {needed} for {name}, not {number!r}.")
+    if isinstance(number, Real) and type(number) not in _PYTHON:
+        object.__setattr__(value, name, _of_python(number))
+
+
+def as_number(number: Any, argument: str) -> float:
+    """An argument as a finite number of Python's own, or an error that names it."""
+    if not isinstance(number, Real):
+        raise TypeError(f"{argument} is {number!r}, and a number is needed.")
+    if not isfinite(number):
+        raise ValueError(f"{argument} is {number}, and a finite number is needed.")
+    return _of_python(number)
 
 
 def require_above(least: float, value: object, name: str) -> None:
@@ -55,3 +73,9 @@ def require_method(value: object, method: str, argument: str, example: str) -> N
         raise TypeError(
             f"{argument} is {value!r}, and a value with a method {method} is needed, such as {example}."
         )
+
+
+def _of_python(number: Any) -> float:
+    if type(number) in _PYTHON:
+        return number  # type: ignore[no-any-return]
+    return int(number) if isinstance(number, Integral) else float(number)

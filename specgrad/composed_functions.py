@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
+from specgrad._require import require, require_method
 from specgrad._typing import Array
 from specgrad.divided_differences import mean_or_quotient, second_difference, second_from_first
 from specgrad.functions import Domain, MatrixFunction
@@ -23,6 +25,9 @@ class Shifted:
 
     function: MatrixFunction
     shift: float
+
+    def __post_init__(self) -> None:
+        require(self, "shift", "a finite number", lambda number: -inf < number < inf)
 
     @property
     def domain(self) -> Domain | None:
@@ -74,6 +79,10 @@ class FromDerivative:
 
     function: Callable[[Array], Array]
     derivative: Callable[[Array], Array]
+
+    def __post_init__(self) -> None:
+        for name in ("function", "derivative"):
+            require_method(getattr(self, name), "__call__", name, "numpy.sin")
 
     def __call__(self, values: Array) -> Array:
         return self.function(values)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from specgrad._array import namespace, real_part
-from specgrad._require import require_at_least, require_method
+from specgrad._require import as_number, require_at_least, require_method
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.functions import One
@@ -118,6 +118,7 @@ def pca_denoise(
     require_method(truncation, "keep", "truncation", "MaxRank(4)")
     require_choices(One(), solver, gradient, truncation)
     matrix = _matrix(binding, scaling, solver, gradient, truncation)
+    correction = as_number(correction, "correction")
     filtered = SpectralFilter(function=matrix, groups=groups, correction=correction, eps=0.0)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     if check_finite and (seen := binding.view(outputs[-1])) is not None:

@@ -4,9 +4,10 @@ r"""Divided differences where no closed form is at hand: as means of a derivativ
     ``f[a, b, c] = int_0^1 s int_0^1 f''(c + s ((b - c) + r (a - b))) dr ds``
 
 By Gauss-Legendre quadrature there is no subtraction, so close arguments do no harm. With 7 points the
-error is below rounding as long as the arguments differ by at most a quarter of their distance from the
-nearest singularity of ``f``; for others the difference quotient loses one digit at most. Where nobody
-says where that singularity is, the quotient tells whether the mean can be trusted, within its own rounding.
+error is below rounding as long as the arguments differ by at most a quarter of the distance over which the
+derivative changes by its own size, such as that from a singularity; for others the difference quotient loses
+one digit at most. Where nobody says how long that is, the quotient tells whether the mean can be trusted,
+within its own rounding.
 
 Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), appendix B.16.
 """
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 NEAR = 0.25
-"""Arguments that differ by less than this share of their size go to the quadrature."""
+"""Arguments that differ by less than this share of that distance go to the quadrature."""
 
 
 class _HasDividedDifference(Protocol):
@@ -180,14 +181,16 @@ def second_from_first_or_mean(
     x: Array,
     y: Array,
     z: Array,
-    *,
-    relative_to_values: bool,
+    distance: Callable[[Array], Array | float],
 ) -> Array:
-    """``f[x, y, z]`` from ``f''`` for close arguments, from the first differences for others."""
+    """``f[x, y, z]`` from ``f''`` for close arguments, from the first differences for others.
+
+    `distance` says how far above an argument ``f''`` changes by its own size.
+    """
     xp = namespace(x)
     low, middle, high = _sorted(x, y, z)
     spread = high - low
-    near = spread <= (NEAR * high if relative_to_values else NEAR)
+    near = spread <= NEAR * distance(low)
     # Each branch sees arguments that suit it, so that neither overflows where the other is taken.
     mean = mean_on_triangle(second_derivative, high, xp.where(near, middle, high), xp.where(near, low, high))
     quotient = function.divided_difference(high, middle) - function.divided_difference(low, middle)

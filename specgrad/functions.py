@@ -13,6 +13,7 @@ with ``second_divided_difference(x, y, z)`` has second derivatives exact at ties
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Protocol
 
 from specgrad._array import eps, namespace
@@ -119,7 +120,7 @@ class Power:
     exponent: float
 
     def __post_init__(self) -> None:
-        require(self, "exponent", "a number", lambda number: bool(number == number))
+        require(self, "exponent", "a finite number", lambda number: -inf < number < inf)
 
     @property
     def domain(self) -> Domain | None:
@@ -130,7 +131,8 @@ class Power:
 
     @property
     def _is_integer(self) -> bool:
-        return float(self.exponent).is_integer()
+        # Floats from 2**53 on are all integers; their powers are taken as those of any large number.
+        return float(self.exponent).is_integer() and abs(self.exponent) < 2**53
 
     def __call__(self, values: Array) -> Array:
         return values**self.exponent
@@ -155,7 +157,7 @@ class Power:
         if self._is_integer:
             return second_power_difference(x, y, z, int(p))
         return second_from_first_or_mean(
-            self, lambda u: p * (p - 1) * u ** (p - 2), x, y, z, relative_to_values=True
+            self, lambda u: p * (p - 1) * u ** (p - 2), x, y, z, lambda u: u / max(1.0, abs(p) / 4)
         )
 
 
@@ -176,7 +178,7 @@ class Log:
         return xp.where(zero, 1.0, xp.log1p(t) / xp.where(zero, 1.0, t)) / base
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
-        return second_from_first_or_mean(self, lambda u: -1.0 / (u * u), x, y, z, relative_to_values=True)
+        return second_from_first_or_mean(self, lambda u: -1.0 / (u * u), x, y, z, lambda u: u)
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ class Exp:
         return xp.exp(larger) * xp.where(zero, 1.0, xp.expm1(gap) / xp.where(zero, 1.0, gap))
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
-        return second_from_first_or_mean(self, namespace(x).exp, x, y, z, relative_to_values=False)
+        return second_from_first_or_mean(self, namespace(x).exp, x, y, z, lambda u: 1.0)
 
 
 @dataclass(frozen=True)
@@ -209,10 +211,11 @@ class One:
         return namespace(values).ones_like(values)
 
     def divided_difference(self, x: Array, y: Array) -> Array:
-        return 0.0 * (x + y)
+        xp = namespace(x)
+        return xp.zeros_like(x) + xp.zeros_like(y)
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
-        return 0.0 * (x + y + z)
+        return self.divided_difference(x, y) + namespace(x).zeros_like(z)
 
 
 def stand_in(values: Array, kept: Array) -> Array:

@@ -59,8 +59,8 @@ class WarnGauge:
     Parameters
     ----------
     tolerance : float, optional
-        Largest size of the offending part that is taken for rounding, relative to the largest column
-        of the cotangent; by default the square root of eps.
+        Largest size of the offending part that is taken for rounding, relative to ``sqrt(n)`` times the
+        largest entry of the cotangent; by default the square root of eps.
     """
 
     tolerance: float | None = None

@@ -134,6 +134,9 @@ class ThroughSolver:
 
     solver: DifferentiatedSolver
 
+    def __post_init__(self) -> None:
+        require_method(self.solver, "vjp", "solver", "PowerIteration(19)")
+
     def vjp(self, function: MatrixFunction, at: Spectrum, cotangent: Array) -> Array:
         image, slope = _image_and_slope(function, at.values, at.kept)
         product = hermitian_part(cotangent) @ at.vectors

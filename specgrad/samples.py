@@ -1,15 +1,16 @@
 """Checks of data, variables in rows and samples last, with errors that say what to do."""
 
 from specgrad._array import is_array, is_complex, is_floating, namespace
+from specgrad._require import as_number
 from specgrad._typing import Array, Arrays
 from specgrad.validation import first_index, require_floating, to_computing_precision
 
 __all__ = [
     "in_one_precision",
     "require_affine",
+    "require_enough_weight",
     "require_finite_covariance",
     "require_groups",
-    "require_nonnegative",
     "require_samples",
     "require_weights",
 ]
@@ -23,7 +24,7 @@ def require_samples(x: Array, name: str, correction: float) -> None:
             f"{name} has shape {tuple(x.shape)}, and variables in rows with samples last are needed: "
             "(..., p, m)."
         )
-    if x.shape[-1] <= correction:
+    if x.shape[-1] <= as_number(correction, "correction"):
         raise ValueError(
             f"{name} has shape {tuple(x.shape)}, so {x.shape[-1]} samples in its last axis, and a covariance "
             f"with correction={correction} needs more than {correction}. Samples come last: transpose {name} "
@@ -46,15 +47,24 @@ def require_weights(weights: Array, x: Array) -> None:
         )
 
 
-def require_nonnegative(weights: Array) -> None:
-    """Raise if a weight, which must be readable, is negative, or if those of a set of samples are all 0."""
+def require_enough_weight(weights: Array, correction: float) -> None:
+    """Raise unless weights, which must be readable, are worth more samples than the correction takes off."""
     xp = namespace(weights)
-    wrong = xp.any(weights < 0, axis=-1) | (xp.sum(weights, axis=-1) == 0)
+    wrong = ~xp.all(xp.isfinite(weights) & (weights >= 0), axis=-1) | ~xp.any(weights > 0, axis=-1)
     if bool(xp.any(wrong)):
-        index = first_index(wrong)
         raise ValueError(
-            f"The weights at batch index {index} have a negative one, or are all 0: each sample needs a "
-            "nonnegative weight, and some sample a positive one."
+            f"The weights at batch index {first_index(wrong)} have a negative one or one that is not finite, "
+            "or are all 0: each sample needs a nonnegative weight, and some sample a positive one."
+        )
+    share = weights / xp.max(weights, axis=-1, keepdims=True)
+    count = xp.sum(share, axis=-1) ** 2 / xp.sum(share * share, axis=-1)
+    too_few = count <= correction
+    if bool(xp.any(too_few)):
+        index = first_index(too_few)
+        raise ValueError(
+            f"The weights at batch index {index} are worth {float(count[index]):.3g} samples (their sum, "
+            f"squared, over the sum of their squares), and a covariance with correction={correction} needs "
+            "more than that: spread them over more samples, or give a smaller correction."
         )
 
 
@@ -65,7 +75,12 @@ def require_affine(weight: Array | None, bias: Array | None, x: Array) -> None:
             "weight and bias go together: give both, or neither. Zeros are no bias, ones no weight."
         )
     for name, vector in (("weight", weight), ("bias", bias)):
-        if vector is not None and tuple(vector.shape) != (x.shape[-2],):
+        if vector is None:
+            continue
+        require_floating(vector, name)
+        if is_complex(vector) and not is_complex(x):
+            raise TypeError(f"{name} has dtype {vector.dtype}, and x is real: take the real part.")
+        if tuple(vector.shape) != (x.shape[-2],):
             raise ValueError(
                 f"{name} has shape {tuple(vector.shape)}, and ({x.shape[-2]},) is needed: one number for "
                 f"each variable of x, which has shape {tuple(x.shape)}."
@@ -74,6 +89,8 @@ def require_affine(weight: Array | None, bias: Array | None, x: Array) -> None:
 
 def require_groups(groups: int, x: Array) -> None:
     """Raise unless the groups are of equal size."""
+    if not isinstance(as_number(groups, "groups"), int):
+        raise TypeError(f"groups is {groups!r}, and a whole number of groups is needed.")
     if groups < 1 or x.shape[-2] % groups:
         raise ValueError(
             f"groups={groups} does not divide the {x.shape[-2]} variables of x, which has shape "

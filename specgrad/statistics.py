@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from specgrad._require import as_number
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.composed_functions import Shifted
@@ -11,8 +12,8 @@ from specgrad.matrix_functions import as_primitive, judge, require_choices
 from specgrad.primitives import Covariance, PooledCovariance
 from specgrad.samples import (
     in_one_precision,
+    require_enough_weight,
     require_finite_covariance,
-    require_nonnegative,
     require_samples,
     require_weights,
 )
@@ -82,9 +83,10 @@ def covariance(
     if weights is not None:
         require_weights(weights, x)
         if check_finite and (seen := binding.view(weights)) is not None:
-            require_nonnegative(seen)
+            require_enough_weight(seen, correction)
     arrays = in_one_precision(x, weights)
-    (c,) = binding.apply(Covariance(correction=correction, eps=eps), *arrays)
+    primitive = Covariance(correction=as_number(correction, "correction"), eps=as_number(eps, "eps"))
+    (c,) = binding.apply(primitive, *arrays)
     if check_finite and (seen := binding.view(c)) is not None:
         require_finite_covariance(seen, "x")
     return c
@@ -153,6 +155,7 @@ def covariance_pool(
     require_samples(x, "x", correction)
     require_choices(function, solver, gradient, truncation)
     x = to_computing_precision(x)
+    correction, eps = as_number(correction, "correction"), as_number(eps, "eps")
     function, shift = shifted(function, eps, truncation)
     image = of_covariance(binding, function, solver, gradient, truncation)
     outputs = binding.apply(PooledCovariance(function=image, correction=correction, eps=shift), x)

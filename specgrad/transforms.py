@@ -51,13 +51,14 @@ def vjp(function: Callable[..., Any], /, *args: Any, **options: Any) -> tuple[An
     recorder = _Recorder()
     output = _on(recorder, function)(*args, **options)
     primitive, arrays, outputs = recorder.call(function)
-    given = tuple(argument for argument in args if is_array(argument))
+    given = _array_arguments(args)
 
     def pullback(cotangents: Any) -> Arrays:
         leaves = _leaves(cotangents, output)
         padded = leaves + (None,) * (len(outputs) - len(leaves))
         gradients = primitive.vjp(recorder, arrays, outputs, padded)
-        return tuple(_like(gradient, array) for gradient, array in zip(gradients, given, strict=True))
+        # Arrays given by keyword come after those given by position, and are not differentiated.
+        return tuple(_like(gradient, array) for gradient, array in zip(gradients, given, strict=False))
 
     return output, pullback
 
@@ -104,7 +105,7 @@ def jvp(
         raise TypeError(
             f"jvp takes the arguments as a tuple, and was given {type(args).__name__}: write (a,) for one."
         )
-    given = tuple(argument for argument in args if is_array(argument))
+    given = _array_arguments(args)
     if not isinstance(tangents, tuple) or len(tangents) != len(given):
         raise TypeError(f"jvp needs a tuple of {len(given)} tangents, one for each array argument.")
     for position, (argument, tangent) in enumerate(zip(given, tangents, strict=True)):
@@ -112,7 +113,8 @@ def jvp(
     recorder = _Recorder()
     output = _on(recorder, function)(*args, **options)
     primitive, arrays, outputs = recorder.call(function)
-    cast = tuple(_like(tangent, array) for tangent, array in zip(tangents, arrays, strict=True))
+    padded = tangents + (None,) * (len(arrays) - len(tangents))
+    cast = tuple(_like(tangent, array) for tangent, array in zip(padded, arrays, strict=True))
     result = primitive.jvp(recorder, arrays, outputs, cast)
     if isinstance(output, tuple):
         named: Any = type(output)
@@ -146,6 +148,11 @@ def _on(recorder: _Recorder, function: Callable[..., Any]) -> Callable[..., Any]
         )
     bound: Callable[..., Any] = function.bound(recorder)
     return bound
+
+
+def _array_arguments(args: tuple[Any, ...]) -> Arrays:
+    """The arguments to differentiate in: arrays with axes, as NumPy's numbers look like arrays without."""
+    return tuple(argument for argument in args if is_array(argument) and argument.ndim > 0)
 
 
 def _name(function: Callable[..., Any]) -> str:

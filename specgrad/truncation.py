@@ -103,7 +103,8 @@ class EigenvalueFloor(_Combines):
 
     The relative part makes "above" mean "above beyond rounding": with ``A = covariance + eps I`` the
     null directions have eigenvalue eps up to rounding, and ``l > eps`` alone would be a coin toss.
-    The comparison is signed, so negative eigenvalues (of a covariance: rounding) are never kept.
+    The comparison is signed, so negative eigenvalues (of a covariance: rounding) are not kept, unless one
+    leads: the leading eigenvalue always is.
 
     Parameters
     ----------
@@ -243,8 +244,8 @@ class Either(_Combines):
 def leading_run(marks: Array) -> Array:
     """The leading run of True in `marks`, at least one long: a mask of the same shape (..., n)."""
     xp = namespace(marks)
-    breaks = xp.astype(~marks, xp.int32)
-    return xp.cumulative_sum(breaks, axis=-1) <= breaks[..., :1]
+    breaks = xp.cumulative_sum(xp.astype(~marks, xp.int32), axis=-1, dtype=xp.int32)
+    return (breaks == 0) | (xp.arange(marks.shape[-1], device=device(marks)) == 0)
 
 
 def leading(rank: Array, size: int) -> Array:

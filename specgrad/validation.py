@@ -96,6 +96,11 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
     index = first_index(xp.any(outside, axis=-1))
     smallest = float(xp.min(xp.where(outside, values, xp.inf), axis=-1)[index]) - domain.start
     largest = float(magnitude[(*index, 0)])
+    if largest == 0:
+        raise ValueError(
+            f"{function} is not defined at 0, and the matrix at batch index {index} is zero: add a positive "
+            "number to its diagonal."
+        )
     needed_shift = 2 * float(rounding[(*index, 0)]) - 1.1 * min(smallest, 0.0)  # printed in two digits
     needed = "nonzero" if domain.includes_negative else "no negative" if domain.includes_zero else "positive"
     if domain.start:

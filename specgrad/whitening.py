@@ -1,6 +1,7 @@
 """Whitening of samples, and the matrix that whitens, differentiable."""
 
 from specgrad._array import identity
+from specgrad._require import as_number
 from specgrad._typing import Array
 from specgrad.bind import Binding, differentiable
 from specgrad.functions import InverseSqrt
@@ -101,6 +102,7 @@ def zca_whiten(
     require_groups(groups, x)
     require_affine(weight, bias, x)
     require_choices(InverseSqrt(), solver, gradient, truncation)
+    correction, eps = as_number(correction, "correction"), as_number(eps, "eps")
     function, shift = shifted(InverseSqrt(), eps, truncation)
     image = of_covariance(binding, function, solver, gradient, truncation)
     filtered = SpectralFilter(function=image, groups=groups, correction=correction, eps=shift)
@@ -153,7 +155,7 @@ def whitening_matrix(
            [0. , 0. , 0. ]])
     """
     require_matrices(covariance, "covariance")
-    function, shift = shifted(InverseSqrt(), eps, truncation)
+    function, shift = shifted(InverseSqrt(), as_number(eps, "eps"), truncation)
     if shift:
         covariance = covariance + shift * identity(covariance)
     return evaluate(binding, covariance, function, solver, gradient, truncation, check_finite)

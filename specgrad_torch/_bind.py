@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from specgrad._array import namespace
 from specgrad.bind import Evaluate, Primitive
@@ -59,6 +60,8 @@ class TorchBinding:
     def view(self, array: Tensor) -> np.ndarray | None:
         if (
             torch.compiler.is_compiling()
+            or torch._C._get_tracing_state() is not None  # of torch.jit
+            or get_proxy_mode() is not None  # of make_fx and torch.func.linearize, on real tensors
             or type(array) not in _PLAIN
             or not array.is_cpu
             or torch._C._functorch.is_functorch_wrapped_tensor(array)

@@ -8,15 +8,18 @@ from specgrad import (
     DenseSVD,
     EigenvalueFloor,
     Fallback,
+    FromDerivative,
     MaskedGap,
     NewtonSchulz,
     NewtonSchulzGradient,
     Power,
+    PowerIteration,
     RaiseGauge,
     RaiseResidual,
     Refined,
     Standardise,
     ThroughEigenvectors,
+    ThroughSolver,
     WarnGauge,
     WarnResidual,
     covariance,
@@ -47,7 +50,7 @@ def test_a_list_is_no_array(function):
         (WarnGauge, (-1.0,)),
         (RaiseGauge, (-1.0,)),
         (EigenvalueFloor, ("a", float("nan"))),
-        (Power, ("a", float("nan"))),
+        (Power, ("a", float("nan"), float("inf"))),
     ],
 )
 def test_a_number_out_of_range_is_refused_when_the_value_is_made(choice, numbers):
@@ -62,9 +65,17 @@ def test_a_choice_made_of_a_class_is_refused_when_the_value_is_made():
         lambda: Refined(DenseEigh),
         lambda: ThroughEigenvectors(MaskedGap),
         lambda: DaleckiiKrein(MaskedGap),
+        lambda: ThroughSolver(PowerIteration),
+        lambda: NewtonSchulz(5, WarnResidual),
     ):
         with pytest.raises(TypeError, match=r"is the class \w+, and a value is needed"):
             make()
+    with pytest.raises(TypeError, match=r"solver is DenseEigh\(\), and a value with a method vjp"):
+        ThroughSolver(DenseEigh())
+    with pytest.raises(TypeError, match="residual is None"):
+        NewtonSchulz(5, None)
+    with pytest.raises(TypeError, match="derivative is 2"):
+        FromDerivative(np.sin, 2)
 
 
 def test_weights_must_not_be_negative_nor_all_zero(backend):
@@ -185,14 +196,15 @@ def test_bfloat16_is_computed_in_single(backend):
     assert pullback(values)[0].dtype == backend.xp.bfloat16
 
 
+@pytest.mark.parametrize("solver", [DenseEigh(), PowerIteration(3)])
 @pytest.mark.parametrize("shape", [(0, 0), (3, 0, 0), (0, 2, 2), (2, 0, 3, 3)])
-def test_empty(backend, dtype, shape):
+def test_empty(backend, dtype, shape, solver):
     a = backend.array(np.zeros(shape, dtype=dtype))
-    (values, vectors), pullback = vjp(eigh, a)
+    (values, vectors), pullback = vjp(eigh, a, solver=solver)
     assert tuple(values.shape) == shape[:-1]
     assert tuple(vectors.shape) == shape
     assert tuple(pullback((values, vectors))[0].shape) == shape
-    _, tangents = jvp(eigh, (a,), (a,))
+    _, tangents = jvp(eigh, (a,), (a,), solver=solver)
     assert tuple(tangents.eigenvectors.shape) == shape
     assert tuple(eigvalsh(a).shape) == shape[:-1]
 

@@ -52,6 +52,16 @@ def oracle(function, points):
     return function_oracle.divided_difference(scalar, points)
 
 
+@pytest.mark.parametrize("exponent", [-20.5, -8.5, 8.5, 50.5, 100.5])
+@pytest.mark.parametrize("spread", [1e-3, 0.02, 0.1, 0.25, 0.3])
+def test_large_powers_have_exact_second_differences_close_by_and_farther_away(backend, exponent, spread):
+    points = np.array([[1.0, 1.0 + spread, 1.0 + spread], [1.0, 1.0, 1.0 + spread]])
+    function = Power(exponent)
+    found = function.second_divided_difference(*(backend.array(points[:, k]) for k in range(3)))
+    for row, second in zip(points, backend.numpy(found), strict=True):
+        assert second == pytest.approx(oracle(function, row), rel=1e-12, abs=0), row
+
+
 @pytest.mark.parametrize("exponent", [-3, -2, -1, 0, 1, 2, 3, 4, 7, 20])
 def test_integer_powers_have_exact_differences_at_negative_and_indefinite_arguments(backend, exponent):
     """Relative to the same sum of magnitudes where the terms of the sum have both signs."""

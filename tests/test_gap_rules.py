@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -229,7 +230,7 @@ def test_eigenvalues_that_are_zero_have_no_series(backend):
         (PowerIteration, "steps", "an integer of at least 1", (0,)),
         (TopNGap, "count", "an integer of at least 1", (-1, 0, np.int64(0))),
         (TaylorGap, "degree", "an integer of at least 0", (-1,)),
-        (ClippedGap, "limit", "a number above 0", (-1, 0)),
+        (ClippedGap, "limit", "a finite number above 0", (-1, 0, float("inf"))),
         (BroadenedGap, "width", "a number above 0, or None,", (-1.0, 0.0, float("nan"), np.float32(-1))),
         (PadeGap, "resolution", "a number above 0, or None,", (-1.0, 0)),
         (MaskedGap, "tolerance", "a number of at least 0, or None,", (-1.0,)),
@@ -244,6 +245,27 @@ def test_numbers_out_of_range_raise(kind, name, needed, wrong):
         message = f"{kind.__name__} needs {needed} for {name}, not {number!r}."
         with pytest.raises(error, match=re.escape(message)):
             kind(**{name: number})
+
+
+@pytest.mark.parametrize("rule", [MaskedGap, ExactGap, ClippedGap, TaylorGap, PadeGap])
+def test_a_rounding_floor_is_one(rule):
+    with pytest.raises(TypeError, match=r"noise is 1e-08, .* such as RoundingFloor\(\)"):
+        rule(noise=1e-8)
+
+
+@pytest.mark.parametrize(
+    "kind", [partial(BroadenedGap, np.float64(1e-9)), partial(ClippedGap, np.float64(1e10)), PadeGap]
+)
+def test_numbers_of_numpy_widen_no_array(backend, kind):
+    rule = kind() if isinstance(kind, partial) else kind(np.float64(1e-9))
+    values = backend.array(np.array([1.0, 2.0], dtype="float32"))
+    assert rule.matrix(values).dtype == values.dtype
+
+
+def test_a_width_whose_square_is_no_number_leaves_ties_at_0(backend, double):
+    values = np.array([1.0, 1.0, 2.0])
+    pairs = matrix(backend, BroadenedGap(1e-170), values)
+    np.testing.assert_allclose(pairs, [[0, 0, 1], [0, 0, 1], [-1, -1, 0]])
 
 
 def test_rules_are_values():

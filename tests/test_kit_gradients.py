@@ -14,6 +14,7 @@ from specgrad import (
     PowerIteration,
     eigh,
     eigvalsh,
+    sqrtm,
 )
 from specgrad.bind import differentiable
 from specgrad.primitives import Eigh
@@ -56,6 +57,12 @@ def test_gradient_faults_of_eigenvectors_are_found(dtype):
     check_gradient(eigh, a, loss=loss, gap=MaskedGap())
     with pytest.raises(AssertionError, match=r"finite differences .* is allowed"):
         check_gradient(eigh, a, loss=loss, gap=BroadenedGap(width=0.1))
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-20, 1e150])
+def test_gradients_at_every_scale_pass(scale):
+    check_gradient(sqrtm, scale * np.diag([1.0, 2.0, 3.0]))
+    check_gradient(eigh, scale * np.diag([1.0, 2.0, 4.0]), loss=ClusterLoss(((1, 2),)))
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 3), (2, 0, 3, 3), (0, 0), (2, 0, 0)])

@@ -15,12 +15,13 @@ from specgrad import (
     MaskedGap,
     MaxRank,
     PowerIterationGap,
+    Shifted,
     ThroughEigenvectors,
     jvp,
     vjp,
 )
 from specgrad.bind import Evaluate
-from specgrad.functions import InverseSqrt, One
+from specgrad.functions import InverseSqrt, One, Sqrt
 from specgrad.primitives import Frechet
 from specgrad.testing import GAP_SWEEP, SPECTRA, Spectrum, random_unitary
 
@@ -226,6 +227,22 @@ def test_eigenvalues_that_are_zero_to_rounding_count_as_zero(backend):
     a = np.diag([1.0, -1e-17])
     root = backend.numpy(specgrad.sqrtm(backend.array(a)))
     np.testing.assert_array_equal(root, np.diag([1.0, 0.0]))
+
+
+def test_eigenvalues_at_the_start_of_a_shifted_domain_to_rounding_count_as_there(backend, double):
+    for seed in range(20):
+        basis = random_unitary(4, double, np.random.default_rng(seed))
+        a = (basis * np.array([-1.0, -1.0, 2.0, 3.0])) @ basis.conj().T
+        a = 0.5 * (a + a.conj().T)
+        root = backend.numpy(specgrad.matrix_function(backend.array(a), Shifted(Sqrt(), 1.0)))
+        # Where an eigenvalue is 0 to rounding, its root is 0 to the root of that.
+        np.testing.assert_allclose(root @ root, a + np.eye(4), atol=1e-14)
+
+
+def test_a_zero_matrix_gets_advice_that_works():
+    for options in ({}, {"truncation": EigenvalueFloor()}):
+        with pytest.raises(ValueError, match=r"InverseSqrt\(\) is not defined at 0, and .* is zero"):
+            specgrad.inv_sqrtm(np.zeros((2, 2)), **options)
 
 
 def test_one_has_no_slope(backend):

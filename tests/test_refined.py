@@ -213,6 +213,15 @@ def test_a_step_that_overflows_leaves_the_answer_of_the_solver(backend, double):
     np.testing.assert_array_equal(np.abs(backend.numpy(vectors)), np.abs(backend.numpy(expected_vectors)))
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
+def test_numbers_below_the_normal_ones_are_decomposed(backend, double):
+    tiny = 0.01 * np.finfo(double).smallest_normal
+    a = (tiny * random_hermitian(6, double, np.random.default_rng(0))).astype(double)
+    values, vectors = solved(Refined(), backend, a)
+    assert np.isfinite(values).all()
+    assert orthonormality(vectors) < 60 * np.finfo(double).eps
+
+
 @pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0), (0, 3, 3), (1, 1)])
 def test_empty_and_one_by_one(backend, shape):
     values, vectors = solved(Refined(), backend, np.ones(shape))

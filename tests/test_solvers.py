@@ -139,6 +139,29 @@ def test_a_failing_solver_with_a_fallback_has_the_plain_gradient():
     np.testing.assert_array_equal(pullback((None, cotangent))[0], plain((None, cotangent))[0])
 
 
+@dataclass(frozen=True)
+class RaisesOnLarge:
+    """`NaNOnNegative` that raises if a matrix of the batch is large."""
+
+    def solve(self, a):
+        if any(np.trace(np.asarray(matrix)) > 100 for matrix in np.asarray(a).reshape(-1, *a.shape[-2:])):
+            raise np.linalg.LinAlgError("Eigenvalues did not converge")
+        return NaNOnNegative().solve(a)
+
+
+def test_fallback_takes_up_what_is_not_finite_beside_what_raises():
+    batch = np.stack([np.diag([200.0, 1.0]), np.diag([-2.0, 1.0]), np.eye(2)])
+    values, _ = Fallback(RaisesOnLarge(), DenseEigh()).solve(batch)
+    np.testing.assert_array_equal(values, [[1, 200], [-2, 1], [1, 1]])
+    values, _ = RaisesOnLarge().solve(batch[1:])
+    np.testing.assert_array_equal(Fallback(RaisesOnLarge(), FailsOnNegative()).solve(batch[1:])[0], values)
+
+
+def test_an_error_names_the_solver_of_the_user(backend):
+    with pytest.raises(ConvergenceError, match=r"by FailsOnNegative\(\) \("):
+        eigh(np.diag([-2.0, 1.0]), solver=FailsOnNegative(), check_finite=False)
+
+
 @pytest.mark.parametrize("viewer", [Evaluate(), Blind()])
 def test_guard_confines_what_is_not_finite(backend, dtype, viewer):
     good = random_hermitian(3, dtype, np.random.default_rng(1))

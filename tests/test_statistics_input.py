@@ -8,10 +8,17 @@ from specgrad import (
     ConvergenceWarning,
     NewtonSchulz,
     RaiseResidual,
+    Shifted,
+    Sqrt,
+    Standardise,
     covariance,
     covariance_pool,
     denoising_matrix,
+    jvp,
+    matrix_function,
     pca_denoise,
+    powm,
+    vjp,
     zca_whiten,
 )
 
@@ -79,6 +86,65 @@ def test_data_of_the_wrong_kind(backend, function):
         function([[1.0, 2.0]])
     with pytest.raises(ValueError, match=r"1 samples in its last axis.*needs more than 1"):
         function(backend.array(np.ones((3, 1))), correction=1)
+
+
+def test_parameters_of_the_wrong_kind(backend):
+    x, ones = backend.array(samples()), backend.array(np.ones(6))
+    with pytest.raises(TypeError, match=r"weight has dtype .*int64"):
+        zca_whiten(x, backend.array(np.ones(6, dtype="int64")), ones)
+    with pytest.raises(TypeError, match="bias is a list"):
+        zca_whiten(x, ones, [0.0] * 6)
+    with pytest.raises(TypeError, match=r"weight has dtype .*complex128, and x is real"):
+        pca_denoise(x, backend.array(np.ones(6, dtype="complex128")), ones)
+    with pytest.raises(TypeError, match=r"groups is 3\.0"):
+        zca_whiten(x, groups=3.0)
+    for function in (covariance, covariance_pool, zca_whiten, pca_denoise):
+        with pytest.raises(TypeError, match="correction is 'a', and a number is needed"):
+            function(x, correction="a")
+        with pytest.raises(ValueError, match="correction is nan, and a finite number is needed"):
+            function(x, correction=np.nan)
+    for function in (covariance, covariance_pool, zca_whiten):
+        with pytest.raises(ValueError, match="eps is inf, and a finite number is needed"):
+            function(x, eps=np.inf)
+
+
+def test_numbers_of_numpy_widen_no_array(backend):
+    x = backend.array(samples().astype("float32"))
+    for result in (
+        covariance(x, eps=np.float64(1e-3), correction=np.int64(1)),
+        zca_whiten(x, eps=np.float64(1e-3), truncation=None).whitened,
+        pca_denoise(x, scaling=Standardise(np.float64(1e-3))).denoised,
+        powm(covariance(x), np.float64(0.5)),
+        matrix_function(covariance(x), Shifted(Sqrt(), np.float64(1.0))),
+    ):
+        assert result.dtype == x.dtype
+
+
+def test_weights_of_too_few_samples_are_named(backend):
+    x = backend.array(np.random.default_rng(0).standard_normal((3, 4)))
+    with pytest.raises(ValueError, match=r"worth 2 samples .* correction=3 needs more"):
+        covariance(x, backend.array(np.array([1.0, 1.0, 0.0, 0.0])), correction=3)
+    with pytest.raises(ValueError, match=r"worth 1 samples .* correction=1 needs more"):
+        covariance(x, backend.array(np.array([1.0, 0.0, 0.0, 0.0])))
+    with pytest.raises(ValueError, match="one that is not finite"):
+        covariance(x, backend.array(np.array([1.0, np.nan, 1.0, 1.0])))
+
+
+def test_the_scale_of_weights_does_not_matter(backend):
+    draw = np.random.default_rng(0)
+    x, g, weights = draw.standard_normal((3, 6)), draw.standard_normal((3, 3)), draw.uniform(1, 2, 6)
+    tangents = draw.standard_normal((3, 6)), draw.standard_normal(6)
+    found = []
+    for scale in (1.0, 1e200, 1e-200):
+        arrays = backend.array(x), backend.array(scale * weights)
+        c, pullback = vjp(covariance, *arrays)
+        g_x, g_weights = map(backend.numpy, pullback(backend.array(g)))
+        given = backend.array(tangents[0]), backend.array(scale * tangents[1])
+        d_c = jvp(covariance, arrays, given)[1]
+        found.append((backend.numpy(c), g_x, scale * g_weights, backend.numpy(d_c)))
+    for other in found[1:]:
+        for measured, expected in zip(other, found[0], strict=True):
+            np.testing.assert_allclose(measured, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_parameters_of_the_wrong_shape(backend):

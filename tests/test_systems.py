@@ -122,6 +122,29 @@ def scalar(x, steps, inverse):
     return z if inverse else y
 
 
+@pytest.mark.parametrize(
+    ("precision", "scale"), [("float32", 2.0**66), ("float32", 2.0**-78), ("float64", 2.0**532)]
+)
+def test_newton_schulz_has_derivatives_at_every_scale(backend, precision, scale):
+    a, g = covariance(precision), random_hermitian(5, precision, np.random.default_rng(4))
+    found = []
+    for factor in (1.0, scale):
+        scaled = backend.array((factor * a).astype(precision))
+        (gradient,) = vjp(sqrtm, scaled, solver=ISQRT)[1](backend.array(g))
+        tangent = jvp(sqrtm, (scaled,), (backend.array(g),), solver=ISQRT)[1]
+        found.append([factor**0.5 * backend.numpy(x) for x in (gradient, tangent)])
+    for measured, expected in zip(found[1], found[0], strict=True):
+        np.testing.assert_allclose(measured, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0)])
+def test_newton_schulz_of_nothing(backend, double, shape):
+    a = backend.array(np.zeros(shape, dtype=double))
+    for function in (sqrtm, specgrad.inv_sqrtm):
+        root, pullback = vjp(function, a, solver=ISQRT)
+        assert tuple(root.shape) == tuple(pullback(a)[0].shape) == shape
+
+
 def test_newton_schulz_takes_cotangents_that_are_not_symmetric(backend, double):
     """Against the jvp: <G, df(E)> for a general G and a Hermitian E."""
     a = backend.array(covariance(double))

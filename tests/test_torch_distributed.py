@@ -95,6 +95,9 @@ def process(rank, folder):
     if rank == 0:  # the other one is not there to take part
         modules = convert_sync_whitening(ZCAWhitening(CHANNELS, track_running_stats=False)).eval()
         results["evaluation"] = modules(part("positions", rank)[0].float())
+    modules = convert_sync_whitening(ZCAWhitening(CHANNELS))
+    with torch.autocast("cpu", torch.bfloat16):
+        results["autocast"] = modules(part("positions", rank)[0].float()).detach()
     torch.save(results, folder / f"{rank}.pt")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
@@ -146,6 +149,12 @@ def test_a_process_group_says_who_takes_part(two):
     torch.testing.assert_close(two[0]["alone"][0], alone[0], **MATCH)
     for results in two:
         torch.testing.assert_close(results["both"], results["whitening", "positions"], **MATCH)
+
+
+def test_autocast_lowers_no_statistics(two):
+    joined = ZCAWhitening(CHANNELS)(whole("positions")[0].float())
+    found = torch.cat([results["autocast"] for results in two])
+    torch.testing.assert_close(found, joined.detach(), atol=1e-3, rtol=0)
 
 
 def test_evaluation_waits_for_nobody(two):

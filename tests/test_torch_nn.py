@@ -166,6 +166,13 @@ def test_input_of_the_wrong_shape_is_named(layer):
         layer(6)(torch.ones(6))
 
 
+def test_eps_is_not_negative(layer):
+    for kind in (layer, CovariancePooling):
+        for wrong, error in ((-1.0, ValueError), (None, TypeError), ("a", TypeError)):
+            with pytest.raises(error, match=rf"{kind.__name__} needs a number of at least 0 for eps"):
+                kind(6, eps=wrong)
+
+
 def test_groups_divide_the_channels(layer):
     with pytest.raises(ValueError, match="groups=4 does not divide num_features=6"):
         layer(6, groups=4)

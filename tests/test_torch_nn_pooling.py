@@ -221,8 +221,20 @@ def test_the_protocol_refuses_a_last_stage_that_could_not_work():
         HybridProtocol(ZCAWhitening(6), 1, gradient=NewtonSchulzGradient(5))
     with pytest.raises(TypeError, match="solver is 'eigh'"):
         HybridProtocol(CovariancePooling(6), 1, solver="eigh")
-    with pytest.raises(ValueError, match="milestone=-1"):
+    with pytest.raises(ValueError, match="an integer of at least 0 for milestone, not -1"):
         HybridProtocol(CovariancePooling(6), -1)
+    with pytest.raises(TypeError, match="for milestone, not None"):
+        HybridProtocol(CovariancePooling(6), None)
+
+
+@pytest.mark.parametrize("solver", [DenseEigh(), NewtonSchulz(8, AcceptResidual()), PowerIteration(4)])
+def test_the_output_may_be_modified_in_place(solver):
+    gradients = []
+    for inplace in (True, False):
+        x = features().requires_grad_()
+        network = torch.nn.Sequential(CovariancePooling(5, solver=solver), torch.nn.ReLU(inplace=inplace))
+        gradients.append(torch.autograd.grad(network(x).sum(), x)[0])
+    torch.testing.assert_close(*gradients, atol=0, rtol=0)
 
 
 def test_a_method_that_has_not_converged_says_so_in_a_layer(monkeypatch):

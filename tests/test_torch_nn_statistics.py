@@ -1,5 +1,7 @@
 """What the whitening and denoising layers compute: statistics, their averages, gradients, precision."""
 
+import copy
+
 import numpy as np
 import pytest
 from torch_cases import torch
@@ -132,6 +134,34 @@ def test_a_bad_batch_leaves_running_statistics(layer, momentum, bad):
         module(inputs())
     assert not torch.isfinite(spoilt(x)).all()
     torch.testing.assert_close(spoilt.state_dict(), clean.state_dict(), **EXACT)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_batch_beyond_the_range_of_the_statistics_leaves_them(layer):
+    module = layer(6)
+    before = copy.deepcopy(module.state_dict())
+    module(inputs() + 1e40)
+    torch.testing.assert_close(module.state_dict(), before, **EXACT)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_training_batch_may_come_before_the_gradient_of_an_evaluation(layer):
+    module, x = double(layer), inputs().requires_grad_()
+    module(inputs(seed=1))
+    (expected,) = torch.autograd.grad(module.eval()(x).sin().sum(), x)
+    y = module(x)
+    module.train()(inputs(seed=2))
+    torch.testing.assert_close(torch.autograd.grad(y.sin().sum(), x)[0], expected, **EXACT)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_statistics_can_be_frozen_as_those_of_batch_normalisation(layer):
+    module, theirs = double(layer), torch.nn.BatchNorm2d(6, dtype=torch.float64)
+    for each in (module, theirs):
+        before = copy.deepcopy(each.state_dict())
+        each.track_running_stats = False
+        each(inputs())
+        torch.testing.assert_close(each.state_dict(), before, **EXACT)
 
 
 @pytest.mark.parametrize("layer", LAYERS)

@@ -1,6 +1,7 @@
 """PyTorch's autograd and torch.func on `eigh`: every order, every direction, against finite differences."""
 
 import pytest
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch_cases import (
     EXACT_RULES,
     GAP_RULES,
@@ -22,8 +23,11 @@ from torch_cases import (
 
 from specgrad import (
     BroadenedGap,
+    DenseEigh,
+    DenseSVD,
     EnergyRatio,
     ExactGap,
+    Fallback,
     MaskedGap,
     MaxRank,
     PowerIteration,
@@ -175,6 +179,33 @@ def test_choices_are_made_inside_a_compiled_function():
         measured = gradient(lambda a, numbers=numbers: compiled(a, *numbers), a)
         torch.testing.assert_close(measured, expected, **ROUNDING)
     torch._dynamo.reset()
+
+
+TRACERS = {
+    "make_fx": lambda f, x: make_fx(f)(x),
+    "linearize": lambda f, x: lambda y: torch.func.linearize(f, y)[0],
+    "jit": torch.jit.trace,
+}
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
+@pytest.mark.parametrize("tracer", TRACERS)
+@pytest.mark.parametrize("solver", [DenseEigh(), Fallback(DenseEigh(), DenseSVD())])
+def test_no_trace_depends_on_values(tracer, solver):
+    def projector(a):
+        truncation = MaxRank(2)
+        return specgrad_torch.spectral_projector(a, truncation, solver=solver, check_finite=False)
+
+    good = matrices([SEPARATED[0]] * 3)
+    bad = good.clone()
+    bad[1, 0, 0] = torch.nan
+    with torch.no_grad():
+        traced = TRACERS[tracer](projector, good)
+        torch.testing.assert_close(traced(good), projector(good))
+        found = traced(bad)
+    torch.testing.assert_close(found[[0, 2]], projector(good)[[0, 2]])
+    assert found[1].isnan().all()
 
 
 def test_third_order_agrees_with_finite_differences():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from specgrad import EighResult, MaxRank, eigh, eigvalsh, jvp, vjp
+from specgrad import EighResult, MaxRank, covariance, eigh, eigvalsh, jvp, powm, vjp, zca_whiten
 
 
 def small(backend):
@@ -48,6 +48,34 @@ def test_only_the_hermitian_part_of_a_tangent_counts(backend):
     first = jvp(eigh, (small(backend),), (backend.array(e),))[1].eigenvectors
     second = jvp(eigh, (small(backend),), (backend.array((e + e.T) / 2),))[1].eigenvectors
     np.testing.assert_allclose(backend.numpy(first), backend.numpy(second))
+
+
+def test_a_number_of_numpy_is_no_array(backend):
+    a, g = small(backend), backend.array(np.eye(3))
+    for number in (0.5, np.float64(0.5)):
+        (gradient,) = vjp(powm, a, number)[1](g)
+        np.testing.assert_allclose(backend.numpy(gradient), np.diag([0.5, 0.5 / 2**0.5, 0.25]))
+        tangent = jvp(powm, (a, number), (g,))[1]
+        np.testing.assert_allclose(backend.numpy(tangent), np.diag([0.5, 0.5 / 2**0.5, 0.25]))
+
+
+def test_arrays_by_keyword_are_not_differentiated(backend):
+    draw = np.random.default_rng(0)
+    x, e = (backend.array(draw.standard_normal((3, 8))) for _ in range(2))
+    ones, zeros = backend.array(np.ones(8)), backend.array(np.zeros(8))
+    weights = backend.array(np.linspace(1, 2, 8))
+    g = backend.array(np.eye(3))
+    by_keyword = vjp(covariance, x, weights=weights)[1](g)
+    assert len(by_keyword) == 1
+    np.testing.assert_array_equal(
+        backend.numpy(by_keyword[0]), backend.numpy(vjp(covariance, x, weights)[1](g)[0])
+    )
+    np.testing.assert_array_equal(
+        backend.numpy(jvp(covariance, (x,), (e,), weights=weights)[1]),
+        backend.numpy(jvp(covariance, (x, weights), (e, zeros))[1]),
+    )
+    gradients = vjp(zca_whiten, x, weight=ones[:3], bias=ones[:3])[1]((e, None, None))
+    assert len(gradients) == 1
 
 
 def test_functions_of_others_are_named(backend):

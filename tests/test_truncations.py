@@ -147,7 +147,7 @@ def test_a_users_truncation_combines_from_both_sides():
     [
         ((True, True, False), 2),
         ((True, False, True), 1),
-        ((False, True, True), 3),
+        ((False, True, True), 1),
         ((False, False, False), 1),
     ],
 )

@@ -40,6 +40,8 @@ def second_moment(centred: Array, normaliser: Array | float) -> Array:
 
 def forward(x: Array, weights: Array | None, correction: float) -> Array:
     """``C``, shape (..., p, p), of ``x`` (..., p, m) with weights (..., m) or None."""
+    if weights is not None:
+        weights = weights / _scale(weights)
     _, centred = centre(x, weights)
     if weights is None:
         return second_moment(centred, x.shape[-1] - correction)
@@ -49,27 +51,31 @@ def forward(x: Array, weights: Array | None, correction: float) -> Array:
 def vjp(x: Array, weights: Array | None, correction: float, cotangent: Array) -> tuple[Array, Array | None]:
     """The cotangents of ``x`` and of the weights (None without them)."""
     xp = namespace(x)
-    _, centred = centre(x, weights)
     g = hermitian_part(cotangent)
-    product = g @ centred
     if weights is None:
-        return product * (2.0 / (x.shape[-1] - correction)), None
+        _, centred = centre(x)
+        return (g @ centred) * (2.0 / (x.shape[-1] - correction)), None
+    scale = _scale(weights)
+    weights = weights / scale
+    _, centred = centre(x, weights)
+    product = g @ centred
     normaliser = _normaliser(weights, correction)
     quadratic = xp.sum(real_part(xp.conj(centred) * product), axis=-2)
     mean_quadratic = xp.sum(weights * quadratic, axis=-1, keepdims=True) / normaliser
     g_weights = (quadratic - mean_quadratic * _normaliser_gradient(weights, correction)) / normaliser
-    return product * as_row(2.0 * weights / normaliser), g_weights
+    return product * as_row(2.0 * weights / normaliser), g_weights / scale
 
 
 def jvp(
     x: Array, weights: Array | None, correction: float, tangent: Array, weights_tangent: Array | None
 ) -> Array:
     """The tangent of ``C``."""
-    _, centred = centre(x, weights)
     if weights is None:
-        half = tangent @ adjoint(centred)
+        half = tangent @ adjoint(centre(x)[1])
         return (half + adjoint(half)) / (x.shape[-1] - correction)
-    xp = namespace(x)
+    xp, scale = namespace(x), _scale(weights)
+    weights, weights_tangent = weights / scale, weights_tangent / scale
+    _, centred = centre(x, weights)
     normaliser = _normaliser(weights, correction)
     half = (tangent * as_row(weights)) @ adjoint(centred)
     moved = half + adjoint(half) + (centred * as_row(weights_tangent)) @ adjoint(centred)
@@ -77,6 +83,11 @@ def jvp(
     d_normaliser = xp.sum(gradient * weights_tangent, axis=-1, keepdims=True)
     covariance = forward(x, weights, correction)
     return (moved - covariance * d_normaliser[..., None]) / normaliser[..., None]
+
+
+def _scale(weights: Array) -> Array:
+    """The unit of the weights, shape (..., 1), on which nothing depends; in it no square leaves the range."""
+    return namespace(weights).max(weights, axis=-1, keepdims=True)
 
 
 def _normaliser(weights: Array, correction: float) -> Array:

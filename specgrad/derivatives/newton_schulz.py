@@ -47,13 +47,13 @@ def vjp(a: Array, steps: int, root_cotangent: Array | None, inverse_cotangent: A
         g_t = g_t + _inner(root_cotangent, roots[-1]) / (2.0 * scale)
     if inverse_cotangent is not None:
         g_z = inverse_cotangent / scale
-        g_t = g_t - _inner(inverse_cotangent, inverses[-1]) / (2.0 * t * scale)
+        g_t = g_t - 0.5 * (_inner(inverse_cotangent, inverses[-1]) / t) / scale
     for k in reversed(range(steps)):
         y, z, correction = roots[k], inverses[k], corrections[k]
         g_correction = adjoint(y) @ g_y + g_z @ adjoint(z)
         g_y = g_y @ adjoint(correction) - 0.5 * adjoint(z) @ g_correction
         g_z = adjoint(correction) @ g_z - 0.5 * g_correction @ adjoint(y)
-    return hermitian_part(g_y / t + (g_t - _inner(g_y, a) / t**2) * identity(a))
+    return hermitian_part(g_y / t + (g_t - _inner(g_y, roots[0]) / t) * identity(a))
 
 
 def jvp(a: Array, steps: int, tangent: Array) -> tuple[Array, Array]:
@@ -62,13 +62,13 @@ def jvp(a: Array, steps: int, tangent: Array) -> tuple[Array, Array]:
     tangent = hermitian_part(tangent)
     t, roots, inverses, corrections = _iterate(a, steps)
     scale, d_t = xp.sqrt(t), _inner(identity(a), tangent)
-    d_y, d_z = tangent / t - a * (d_t / t**2), xp.zeros_like(a)
+    d_y, d_z = tangent / t - roots[0] * (d_t / t), xp.zeros_like(a)
     for y, z, correction in zip(roots, inverses, corrections, strict=False):
         d_correction = -0.5 * (d_z @ y + z @ d_y)
         d_y, d_z = d_y @ correction + y @ d_correction, d_correction @ z + correction @ d_z
     return (
         scale * d_y + roots[-1] * (d_t / (2.0 * scale)),
-        d_z / scale - inverses[-1] * (d_t / (2.0 * t * scale)),
+        d_z / scale - inverses[-1] * (0.5 * (d_t / t) / scale),
     )
 
 
@@ -80,7 +80,7 @@ def residual(root: Array, inverse: Array) -> Array:
 
 def _iterate(a: Array, steps: int) -> _Iterates:
     eye = identity(a)
-    t = _inner(eye, a)
+    t = _inner(eye, a) if a.shape[-1] else _inner(eye, a) + 1.0  # no 0/0 where there is nothing to divide
     roots, inverses, corrections = [a / t], [eye + namespace(a).zeros_like(a)], []
     for _ in range(steps):
         corrections.append(1.5 * eye - 0.5 * (inverses[-1] @ roots[-1]))

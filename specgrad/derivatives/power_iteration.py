@@ -38,6 +38,8 @@ def forward(a: Array, starts: Array, steps: int) -> tuple[Array, Array]:
         ``K``, at least 1.
     """
     xp = namespace(a)
+    if a.shape[-1] == 0:
+        return real_part(xp.sum(a, axis=-1)), a
     iterates = _iterate(a, starts, steps)
     values = [_rayleigh_quotient(each.deflated, each.vectors[-1]) for each in iterates]
     return (
@@ -76,6 +78,8 @@ def vjp(a: Array, starts: Array, steps: int, values_cotangent: Array, vectors_co
 def jvp(a: Array, starts: Array, steps: int, tangent: Array) -> tuple[Array, Array]:
     """The tangents of the outputs of `forward`."""
     xp = namespace(a)
+    if a.shape[-1] == 0:
+        return real_part(xp.sum(tangent, axis=-1)), tangent
     d_deflated = tangent
     d_values, d_vectors = [], []
     for a_i, vectors, norms in _iterate(a, starts, steps):

@@ -1,11 +1,12 @@
 """Gap rules that cut the exact one down: clipped to a limit, and kept for pairs with a leading value."""
 
 from dataclasses import dataclass
+from math import inf
 
 from specgrad._array import as_column, as_row, device, differences, namespace, off_diagonal, reciprocal
-from specgrad._require import require_above, require_whole
+from specgrad._require import require, require_whole
 from specgrad._typing import Array
-from specgrad.gaps._rule import RoundingFloor, no_ties
+from specgrad.gaps._rule import RoundingFloor, no_ties, require_floor
 
 __all__ = ["ClippedGap", "TopNGap"]
 
@@ -26,7 +27,7 @@ class ClippedGap:
     Raises
     ------
     TypeError, ValueError
-        If the limit is no number above 0.
+        If the limit is no number above 0, or infinite.
 
     References
     ----------
@@ -47,7 +48,8 @@ class ClippedGap:
     noise: RoundingFloor | None = None
 
     def __post_init__(self) -> None:
-        require_above(0, self, "limit")
+        require(self, "limit", "a finite number above 0", lambda limit: 0 < limit < inf)
+        require_floor(self.noise)
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)
@@ -98,6 +100,7 @@ class TopNGap:
 
     def __post_init__(self) -> None:
         require_whole(1, self, "count")
+        require_floor(self.noise)
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)

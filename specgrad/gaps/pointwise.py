@@ -16,7 +16,7 @@ from specgrad._array import (
 )
 from specgrad._require import require_above, require_at_least
 from specgrad._typing import Array
-from specgrad.gaps._rule import RoundingFloor, no_ties
+from specgrad.gaps._rule import RoundingFloor, no_ties, require_floor
 
 __all__ = ["BroadenedGap", "ExactGap", "MaskedGap"]
 
@@ -45,6 +45,9 @@ class ExactGap:
     """
 
     noise: RoundingFloor | None = None
+
+    def __post_init__(self) -> None:
+        require_floor(self.noise)
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)
@@ -92,6 +95,7 @@ class MaskedGap:
 
     def __post_init__(self) -> None:
         require_at_least(0, self, "tolerance")
+        require_floor(self.noise)
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         xp = namespace(values)
@@ -146,6 +150,7 @@ class BroadenedGap:
 
     def __post_init__(self) -> None:
         require_above(0, self, "width")
+        require_floor(self.noise)
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         scale = magnitude_scale(values)
@@ -162,4 +167,6 @@ class BroadenedGap:
         return 0.5 / (self._relative_width(values) * magnitude_scale(values)[..., 0])
 
     def _relative_width(self, values: Array) -> float:
-        return eps(values) ** 0.75 if self.width is None else self.width
+        width: float = eps(values) ** 0.75 if self.width is None else self.width
+        least: float = smallest_normal(values) ** 0.5  # its square must not be 0
+        return max(width, least)

@@ -10,7 +10,7 @@ from specgrad._array import differences, eps, namespace, off_diagonal
 from specgrad._require import require_above, require_whole
 from specgrad._typing import Array
 from specgrad.gaps._pairs import antisymmetric_pairs, geometric_sum, largest_reciprocal, signed_pairs
-from specgrad.gaps._rule import RoundingFloor, no_ties
+from specgrad.gaps._rule import RoundingFloor, no_ties, require_floor
 
 __all__ = ["BalancedPowerIterationGap", "PadeGap", "PowerIterationGap", "TaylorGap"]
 
@@ -100,6 +100,7 @@ class BalancedPowerIterationGap:
 
     def __post_init__(self) -> None:
         require_whole(1, self, "steps")
+        require_floor(self.noise)
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         weight, t = antisymmetric_pairs(values)
@@ -145,6 +146,7 @@ class TaylorGap:
 
     def __post_init__(self) -> None:
         require_whole(0, self, "degree")
+        require_floor(self.noise)
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         weight, t = antisymmetric_pairs(values)
@@ -199,6 +201,7 @@ class PadeGap:
 
     def __post_init__(self) -> None:
         require_above(0, self, "resolution")
+        require_floor(self.noise)
 
     def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
         weight, t = antisymmetric_pairs(values)

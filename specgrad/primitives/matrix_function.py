@@ -159,14 +159,13 @@ def _dominant_first(function: MatrixFunction, values: Array, vectors: Array) -> 
 
 
 def _without_rounding(function: MatrixFunction, values: Array) -> Array:
-    """The eigenvalues, with 0 for those that are 0 to rounding, if the function's domain begins there."""
+    """The eigenvalues, with the start of the function's domain for those that are there to rounding."""
     domain: Domain | None = getattr(function, "domain", None)
     if domain is None or not domain.includes_zero or values.shape[-1] == 0:
         return values
     xp = namespace(values)
-    magnitude = xp.abs(values)
-    rounding = values.shape[-1] * eps(values) * xp.max(magnitude, axis=-1, keepdims=True)
-    return xp.where(magnitude <= rounding, 0.0, values)
+    rounding = values.shape[-1] * eps(values) * xp.max(xp.abs(values), axis=-1, keepdims=True)
+    return xp.where(xp.abs(values - domain.start) <= rounding, domain.start, values)
 
 
 def _defined(function: MatrixFunction, values: Array) -> Array:

@@ -59,6 +59,9 @@ class PooledCovariance:
     correction: float
     eps: float
 
+    # So that the result need not be kept, and may be modified in place.
+    unread_outputs: ClassVar[tuple[int, ...]] = (0,)
+
     def forward(self, x: Array) -> Arrays:
         c = _shifted(covariance.forward(x, None, self.correction), self.eps)
         image, *rest = self.function.forward(c)

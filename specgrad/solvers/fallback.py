@@ -16,9 +16,9 @@ __all__ = ["Fallback", "Guarded", "HermitianPart", "decompose", "guarded", "prep
 class Fallback:
     """The answer of `first`, and for each matrix on which it fails, that of `second`.
 
-    A failure is an error of the linear algebra library, or a result that is not finite. Where values
-    cannot be looked at (traced, batched by a transform, on a GPU), the functions of this library compute
-    both and select.
+    A failure is an error of the linear algebra library, or a result that is not finite; a matrix on which
+    neither succeeds keeps the result that is not. Where values cannot be looked at (traced, batched by a
+    transform, on a GPU), the functions of this library compute both and select.
 
     Parameters
     ----------
@@ -169,18 +169,30 @@ def _first_success(
     solvers: tuple[Solver, ...], matrix: Array, position: int, batch: tuple[int, ...]
 ) -> tuple[Array, Array]:
     last: Exception | None = None
+    not_finite: tuple[Array, Array] | None = None
     for solver in solvers:
         try:
-            return solver.solve(matrix)
+            result = solver.solve(matrix)
         except Exception as error:
             if not _is_convergence_failure(error):
                 raise
             last = error
+        else:
+            if not bool(_failed(*result)):
+                return result
+            not_finite = result
+    if not_finite is not None:
+        return not_finite
     raise ConvergenceError(
         f"The matrix at batch index {batch_index(position, batch)} could not be decomposed by "
-        f"{' or '.join(repr(solver) for solver in solvers)} ({last}). "
+        f"{' or '.join(repr(_of_user(solver)) for solver in solvers)} ({last}). "
         "Pass another one to fall back on, such as solver=Fallback(DenseEigh(), DenseSVD())."
     )
+
+
+def _of_user(solver: Solver) -> Solver:
+    """The solver inside what it was wrapped in here."""
+    return _of_user(solver.solver) if isinstance(solver, Guarded | HermitianPart) else solver
 
 
 def _without_looking(solver: Solver) -> Solver:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from specgrad._array import namespace
-from specgrad._require import require_at_least, require_whole
+from specgrad._require import require_at_least, require_method, require_whole
 from specgrad._typing import Array
 from specgrad._warn import warn_once
 from specgrad.derivatives import newton_schulz
@@ -103,6 +103,7 @@ class NewtonSchulz:
 
     def __post_init__(self) -> None:
         require_whole(1, self, "steps")
+        require_method(self.residual, "judge", "residual", "WarnResidual()")
 
     def root(self, a: Array) -> tuple[Array, Array]:
         return newton_schulz.forward(a, self.steps)

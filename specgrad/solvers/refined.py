@@ -149,5 +149,7 @@ def _cluster_eigenvectors(solver: Solver, block: Array, cluster: Array, inside: 
     rows = as_row(xp.sum(xp.abs(block), axis=-1))
     norm = xp.max(xp.where(inside, rows, 0), axis=-1)
     scaled = block * as_column(reciprocal(norm, norm > 0))
+    # Where that overflows the step is not taken, and the solver must not fail for the rest of the batch.
+    scaled = xp.where(xp.isfinite(scaled), scaled, 0)
     _, eigenvectors = solver.solve(scaled + as_column(4 * cluster + 2) * identity(block))
     return xp.where(inside, eigenvectors, 0)

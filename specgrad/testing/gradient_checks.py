@@ -73,7 +73,7 @@ def check_gradient(
     >>> check_gradient(eigh, np.diag([1.0, 2.0, 2.0]), loss=ClusterLoss(((1, 2),)), radius=0.5)
     """
     generator = np.random.default_rng(seed)
-    scale = max(*(_largest(a) for a in arrays), float(eps(arrays[0])))
+    scale = max(_largest(a) for a in arrays) or 1.0
     directions = tuple(_direction(a, scale, hermitian, generator) for a in arrays)
     name = f"{getattr(function, '__name__', function)} with {options}"
     output, pullback = vjp(function, *arrays, **options)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
+from specgrad_torch._bind import without_autocast
+
 __all__ = ["AllProcesses", "convert_sync_whitening", "is_synchronised", "joint_covariance"]
 
 
@@ -74,14 +76,15 @@ def joint_covariance(samples: Tensor, groups: int, process_group: Any) -> tuple[
     of a large mean.
     """
     group = _group(process_group)
-    if not samples.dtype.is_floating_point or samples.dtype.itemsize < 4:
+    if samples.dtype.itemsize < 4:
         samples = samples.float()
-    count = samples.new_full((1,), float(samples.shape[-1]))
-    total = all_reduce(torch.cat([samples.sum(-1), count]), group=group)
-    mean = total[:-1] / total[-1]
-    centred = (samples - mean.unsqueeze(-1)).unflatten(0, (groups, samples.shape[0] // groups))
-    moment = all_reduce(centred @ centred.mH, group=group)
-    return mean, moment / total[-1]
+    with without_autocast(samples):
+        count = samples.new_full((1,), float(samples.shape[-1]))
+        total = all_reduce(torch.cat([samples.sum(-1), count]), group=group)
+        mean = total[:-1] / total[-1]
+        centred = (samples - mean.unsqueeze(-1)).unflatten(0, (groups, samples.shape[0] // groups))
+        moment = all_reduce(centred @ centred.mH, group=group)
+        return mean, moment / total[-1]
 
 
 def _group(process_group: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 
 from specgrad import DenseEigh
+from specgrad._require import require_whole
 from specgrad.gradients import GradientRule
 from specgrad.solvers import RootSolver, Solver
 from specgrad_torch.nn.pooling import CovariancePooling
@@ -71,11 +72,10 @@ class HybridProtocol:
             raise ValueError(
                 f"HybridProtocol changes layers of specgrad_torch.nn, and {type(module).__name__} has none."
             )
-        if milestone < 0:
-            raise ValueError(f"milestone={milestone} is over before training begins: 0 or more is needed.")
         for layer in self._layers:
             layer.require_choices(solver, gradient)
         self.milestone, self.solver, self.gradient = milestone, solver, gradient
+        require_whole(0, self, "milestone")
         self._first = [(layer.solver, layer.gradient) for layer in self._layers]
         self.last_epoch = 0
         self._set()

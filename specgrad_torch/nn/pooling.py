@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from specgrad import DenseEigh, EigenvalueFloor, Sqrt
+from specgrad._require import require_at_least
 from specgrad.functions import MatrixFunction
 from specgrad.gradients import GradientRule, NewtonSchulzGradient, ThroughSolver
 from specgrad.matrix_functions import require_choices
@@ -92,6 +93,7 @@ class CovariancePooling(nn.Module):
                 "least one channel is needed."
             )
         self.num_features, self.function, self.eps = num_features, function, eps
+        require_at_least(0, self, "eps")
         self.truncation, self.solver, self.gradient = truncation, solver, gradient
         self.require_choices(solver, gradient)
         self.out_features = channels * (channels + 1) // 2

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from specgrad._require import require_at_least
 from specgrad.functions import MatrixFunction
 from specgrad.gradients import GradientRule
 from specgrad.matrix_functions import require_choices
@@ -49,13 +50,16 @@ class SpectralNormalisation(nn.Module):
         dtype: Any,
     ) -> None:
         super().__init__()
-        if num_features < 1 or groups < 1 or num_features % groups:
+        if num_features < 1:
+            raise ValueError(f"num_features={num_features}, and at least one channel is needed.")
+        if groups < 1 or num_features % groups:
             raise ValueError(
                 f"groups={groups} does not divide num_features={num_features}: groups of equal size are "
                 "needed."
             )
         self.num_features, self.groups = num_features, groups
         self.eps, self.momentum = eps, momentum
+        require_at_least(0, self, "eps")
         self.affine, self.track_running_stats = affine, track_running_stats
         self.truncation, self.solver, self.gradient = truncation, solver, gradient
         self.process_group = process_group
@@ -109,7 +113,10 @@ class SpectralNormalisation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         if not self.training and self.running_mean is not None:
-            return self._multiplied(x, self.running_mean, self.running_matrix)
+            statistics = self.running_mean, self.running_matrix
+            if x.requires_grad:  # a training batch may move them before the gradient of this one is taken
+                statistics = tuple(statistic.clone() for statistic in statistics)
+            return self._multiplied(x, *statistics)
         if self.training and is_synchronised(self.process_group):
             mean, covariance = joint_covariance(self._samples(x), self.groups, self.process_group)
             matrix = self.matrix(covariance)
@@ -122,21 +129,22 @@ class SpectralNormalisation(nn.Module):
                 )
             flat, mean, matrix = self.filter(self._samples(x), self.weight, self.bias)
             y = self._like(flat, x)
-        if self.training and self.running_mean is not None:
+        if self.training and self.track_running_stats and self.running_mean is not None:
             self._track(mean.detach(), matrix.detach())
         return y
 
     @torch.no_grad()
     def _track(self, mean: Tensor, matrix: Tensor) -> None:
         """Move the running statistics, unless those of this batch are not finite."""
+        mean, matrix = mean.to(self.running_mean.dtype), matrix.to(self.running_matrix.dtype)
         # Statistics of a bad batch would stay for good; no value is looked at, so nothing waits for a device.
-        good = torch.isfinite(matrix).all()
+        good = torch.isfinite(matrix).all() & torch.isfinite(mean).all()
         self.num_batches_tracked.add_(good)
         step = self.momentum
         if step is None:
             step = self.num_batches_tracked.clamp(min=1).to(self.running_mean.dtype).reciprocal()
         for running, new in ((self.running_mean, mean), (self.running_matrix, matrix)):
-            running.lerp_(torch.where(good, new.to(running.dtype), running), step)
+            running.lerp_(torch.where(good, new, running), step)
 
     def _multiplied(self, x: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
         """``diag(weight) matrix (x - mean) + bias`` by plain products, each sample in its place."""
