@@ -2,6 +2,8 @@
 
 from math import ceil, log
 
+from specgrad._require import as_number
+
 __all__ = ["required_steps"]
 
 
@@ -22,8 +24,8 @@ def required_steps(ratio: float, tolerance: float = 0.05) -> int:
 
     Raises
     ------
-    ValueError
-        If the ratio or the tolerance is out of range; at a ratio of 1 no number suffices.
+    TypeError, ValueError
+        If the ratio or the tolerance is no number, or out of range; at a ratio of 1 no number suffices.
 
     References
     ----------
@@ -35,6 +37,7 @@ def required_steps(ratio: float, tolerance: float = 0.05) -> int:
     >>> [required_steps(q) for q in (0.2, 0.4, 0.6, 0.8, 0.85, 0.9, 0.95, 0.99, 0.995, 0.999)]
     [2, 4, 6, 14, 19, 29, 59, 299, 598, 2995]
     """
+    ratio, tolerance = as_number(ratio, "ratio"), as_number(tolerance, "tolerance")
     if not 0 <= ratio < 1:
         raise ValueError(f"The ratio of neighbouring eigenvalues must be in [0, 1), and is {ratio}.")
     if not 0 < tolerance < 1:

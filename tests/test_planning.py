@@ -23,9 +23,13 @@ def test_the_number_is_enough_and_one_less_is_not():
 
 def test_edges():
     assert required_steps(0) == 1
-    for ratio in (1.0, 1.5, -0.1, float("nan")):
+    for ratio in (1.0, 1.5, -0.1):
         with pytest.raises(ValueError, match=r"ratio.*\[0, 1\)"):
             required_steps(ratio)
     for tolerance in (0.0, 1.0, -1.0):
         with pytest.raises(ValueError, match=r"tolerance.*\(0, 1\)"):
             required_steps(0.5, tolerance)
+    with pytest.raises(TypeError, match="ratio is '0.5', and a number is needed"):
+        required_steps("0.5")
+    with pytest.raises(ValueError, match="ratio is nan, and a finite number is needed"):
+        required_steps(float("nan"))
