@@ -10,6 +10,7 @@ import matplotlib
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 import experiments
 from experiments._harness import execute
@@ -56,6 +57,10 @@ def main(
     """
     if name not in (*names(), "all"):
         raise typer.BadParameter(f"There is no experiment {name!r}; there are {', '.join(names())}, and all.")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise typer.BadParameter(str(error).splitlines()[0], param_hint="--device") from None
     matplotlib.use("Agg")
     torch.set_num_threads(1)
     console = Console()
@@ -64,7 +69,7 @@ def main(
         try:
             execute(chosen, import_module(f"experiments.{chosen}").EXPERIMENT, options, out, console)
         except (ValueError, FileNotFoundError) as error:
-            console.print(f"[bold red]{chosen}:[/] {error}", soft_wrap=True)
+            console.print(f"[bold red]{chosen}:[/] {escape(str(error))}", soft_wrap=True)
             sys.exit(1)
 
 

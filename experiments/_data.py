@@ -67,14 +67,22 @@ def _cifar(root: Path, hundred: bool) -> Images:
 
 def _records(root: Path, names: list[str], hundred: bool) -> tuple[Tensor, Tensor]:
     labels = 2 if hundred else 1  # the coarse one comes first
-    content = np.concatenate([np.fromfile(root / name, dtype=np.uint8) for name in names])
     size = labels + 3 * 32 * 32
-    if content.size == 0 or content.size % size:
-        raise ValueError(
-            f"{', '.join(names)} in {root} hold {content.size} bytes, and records of {size} bytes are "
-            "needed: the binary version of the data set, not the Python or MATLAB one."
-        )
-    records = content.reshape(-1, size)
+    parts = []
+    for name in names:
+        content = np.fromfile(root / name, dtype=np.uint8)
+        if content.size == 0 or content.size % size:
+            raise ValueError(
+                f"{root / name} holds {content.size} bytes, and records of {size} bytes are needed: the "
+                "whole file, of the binary version of the data set."
+            )
+        part = content.reshape(-1, size)
+        if (largest := part[:, labels - 1].max()) >= (100 if hundred else 10):
+            raise ValueError(
+                f"{root / name} has the label {largest}, and so is no file of CIFAR-{100 if hundred else 10}."
+            )
+        parts.append(part)
+    records = np.concatenate(parts)
     pixels = torch.from_numpy(records[:, labels:].reshape(-1, 3, 32, 32).copy())
     return pixels.float() / 127.5 - 1.0, torch.from_numpy(records[:, labels - 1].astype(np.int64))
 
@@ -82,13 +90,23 @@ def _records(root: Path, names: list[str], hundred: bool) -> tuple[Tensor, Tenso
 def _folder(root: Path, side: int) -> Images:
     """A folder ``train`` and a folder ``test`` (or ``val``), each with one folder of images per class."""
     test = next((name for name in ("test", "val") if (root / name).is_dir()), "test")
-    classes = sorted(path.name for path in (root / "train").glob("*") if path.is_dir())
+    classes = _subfolders(root / "train")
     if not classes or not (root / test).is_dir():
         raise FileNotFoundError(
             f"{root} needs a folder train and a folder test (or val), each with one folder of images per "
             f"class, such as {root / 'train' / 'sparrow' / '001.jpg'}."
         )
+    if (others := _subfolders(root / test)) != classes:
+        raise ValueError(
+            f"{root / test} has folders for {', '.join(others) or 'nothing'}, and {root / 'train'} for "
+            f"{', '.join(classes)}: both need the same classes."
+        )
     return Images(*_class_folders(root / "train", classes, side), *_class_folders(root / test, classes, side))
+
+
+def _subfolders(folder: Path) -> list[str]:
+    """The names of the folders in a folder, but for hidden ones, in order."""
+    return sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
 
 
 def _class_folders(folder: Path, classes: list[str], side: int) -> tuple[Tensor, Tensor]:
@@ -96,8 +114,11 @@ def _class_folders(folder: Path, classes: list[str], side: int) -> tuple[Tensor,
     for label, name in enumerate(classes):
         for path in sorted((folder / name).glob("*")):
             if path.suffix.lower() in _SUFFIXES:
-                with Image.open(path) as image:
-                    pixels = np.asarray(image.convert("RGB").resize((side, side)), dtype=np.float32)
+                try:
+                    with Image.open(path) as image:
+                        pixels = np.asarray(image.convert("RGB").resize((side, side)), dtype=np.float32)
+                except OSError as error:
+                    raise ValueError(f"{path} cannot be read as an image: {error}.") from None
                 images.append(torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1.0)
                 labels.append(label)
     if not images:

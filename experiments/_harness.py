@@ -66,7 +66,7 @@ class Experiment:
     cells : callable, Options -> iterable of Cell
         The work, cut where a killed run may continue.
     tables : callable, list of Row -> list of Table
-        What to print; rows are those of all finished cells, as read back from the CSV.
+        What to print; rows are those of all finished cells, computed now or read back from the CSV.
     figures : callable, list of Row -> dict of str to Figure, optional
         Figures by the ending of their name: ``""`` for ``NAME.png``, ``"curves"`` for ``NAME-curves.png``.
     """
@@ -114,8 +114,20 @@ def _computed(cells: list[Cell], workers: int) -> Iterator[tuple[Cell, list[Row]
         workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
         futures = {pool.submit(cell.compute): cell for cell in cells}
+        failure: BaseException | None = None
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            if future.cancelled():
+                continue
+            error = future.exception()
+            if error is None:
+                yield futures[future], future.result()
+            elif failure is None:
+                # What has been begun is kept, and then the error is raised.
+                failure = error
+                for other in futures:
+                    other.cancel()
+        if failure is not None:
+            raise failure
 
 
 class _Results:
@@ -165,7 +177,12 @@ def _parsed(text: str) -> Any:
 
 def _record(path: Path, results: Path, options: Options) -> dict[str, Any]:
     """When, where and with which options results were begun; raise if it was with others."""
-    if results.exists() and path.exists():
+    if results.exists():
+        if not path.exists():
+            raise ValueError(
+                f"{results} holds results, and {path.name}, which says of which options, is not beside it: "
+                "give another folder with --out, or delete the file to start again."
+            )
         record: dict[str, Any] = json.loads(path.read_text())
         if record["options"] != options.decisive:
             raise ValueError(
@@ -190,7 +207,8 @@ def _publish(
     name: str, experiment: Experiment, rows: list[Row], record: dict[str, Any], out: Path, console: Console
 ) -> None:
     """Print the tables, and write them as Markdown beside the figures."""
-    pieces = [f"{record['date']}; {record['machine']}."]
+    device = record["options"]["device"]
+    pieces = [f"{record['date']}; {record['machine']}{'' if device == 'cpu' else f', on {device}'}."]
     if settings := _settings(rows):
         console.print(settings)
         pieces.append(settings)

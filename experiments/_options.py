@@ -54,4 +54,10 @@ class Options:
         if self.data is Data.folder:
             data += f", {self.side} x {self.side}"
         network = None if self.network is None else self.network.value
-        return {"data": data, "network": network, "epochs": self.epochs, "reduced": self.reduced}
+        return {
+            "data": data,
+            "network": network,
+            "epochs": self.epochs,
+            "reduced": self.reduced,
+            "device": self.device,
+        }

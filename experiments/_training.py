@@ -74,7 +74,13 @@ def train(
                 return run
             optimizer.step()
         scheduler.step()
-        error, top5 = _test_errors(network, images)
+        try:
+            error, top5 = _test_errors(network, images)
+        except (torch.linalg.LinAlgError, ConvergenceError):
+            error = top5 = float("nan")
+        if error != error:
+            run.failed_in_epoch = epoch
+            return run
         run.errors.append(error)
         run.top5.append(top5)
         after_epoch(network, epoch + 1)
@@ -88,9 +94,14 @@ def _finite(loss: Tensor, network: nn.Module) -> bool:
 
 @torch.no_grad()
 def _test_errors(network: nn.Module, images: Images) -> tuple[float, float]:
-    """Shares of test images, in per cent, whose label is not the first guess, and not among five."""
+    """Shares of test images, in per cent, whose label is not the first guess, and not among five.
+
+    NaN, both, if a score is not finite.
+    """
     network.eval()
     scores = torch.cat([network(part) for part in images.test.split(256)])
+    if not torch.isfinite(scores).all():
+        return float("nan"), float("nan")
     order = scores.topk(min(5, scores.shape[-1]), dim=-1).indices
     hits = order == images.test_labels.unsqueeze(-1)
     return (

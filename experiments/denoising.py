@@ -125,7 +125,7 @@ def _figures(rows: list[Row]) -> dict[str, Figure]:
             axes[3].annotate("fails", (k, 0.9), xycoords=("data", "axes fraction"), ha="center", fontsize=7)
     axes[3].set_xticks(
         range(len(_METHODS)),
-        [name.replace(" (", "\n(") for name in _METHODS],
+        [name.replace(" (", "\n(").replace("BatchN", "Batch-\nn") for name in _METHODS],
         fontsize=7,
     )
     axes[3].set(xlabel="at 95 per cent, each run", xlim=(-0.5, len(_METHODS) - 0.5))

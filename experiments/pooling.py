@@ -23,6 +23,7 @@ from experiments._training import train
 from specgrad import (
     AcceptResidual,
     ClippedGap,
+    ConvergenceError,
     DenseEigh,
     ExactGap,
     NewtonSchulz,
@@ -92,7 +93,11 @@ def _run(options: Options, method: str, hybrid: bool, seed: int, epochs: int) ->
         return network
 
     def after_epoch(network: nn.Module, epoch: int) -> None:
-        rows.append({"epoch": epoch, **_diagnosis(network, images)})
+        try:
+            found = _diagnosis(network, images)
+        except (torch.linalg.LinAlgError, ConvergenceError):  # of a network that diverges
+            found = {"condition": np.nan, "smoothness": np.nan}
+        rows.append({"epoch": epoch, **found})
         for protocol in protocols:
             protocol.step()
 
@@ -100,9 +105,8 @@ def _run(options: Options, method: str, hybrid: bool, seed: int, epochs: int) ->
     for row, error, top5 in zip(rows, run.errors, run.top5, strict=True):
         row |= {"error": error, "top5": top5}
     if run.failed_in_epoch is not None:
-        rows.append(
-            {"epoch": epochs, "condition": np.nan, "smoothness": np.nan, "error": np.nan, "top5": np.nan}
-        )
+        missing = dict.fromkeys(("condition", "smoothness", "error", "top5"), np.nan)
+        rows.append({"epoch": run.failed_in_epoch + 1, **missing})
     run_of: Row = {"network": name.value, "method": method, "hybrid": hybrid, "seed": seed}
     return [run_of | row for row in rows]
 
@@ -195,7 +199,7 @@ def _figures(rows: list[Row]) -> dict[str, Figure]:
 
 
 def _errors_by_epoch(rows: list[Row]) -> Figure:
-    figure, axes = plt.subplots(1, 2, figsize=(7.0, 3.0), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(7.0, 3.6), sharey=True)
     for axis, hybrid in zip(axes, (False, True), strict=True):
         for k, method in enumerate(_METHODS):
             runs = [run for run in _of(rows, method, hybrid) if not np.isnan(run[-1]["error"])]
@@ -207,12 +211,12 @@ def _errors_by_epoch(rows: list[Row]) -> Figure:
         axis.set_yticks((5, 10, 20, 50), ("5", "10", "20", "50"), minor=False)
         axis.minorticks_off()
     axes[0].set_ylabel("test error (per cent)")
-    axes[1].legend(*axes[0].get_legend_handles_labels(), fontsize=6, loc="upper right")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
     return figure
 
 
 def _diagnoses_by_epoch(rows: list[Row]) -> Figure:
-    """Condition number and smoothness of each method alone: geometric means over what seeds got there."""
+    """Condition number and smoothness of each method alone: geometric means where each seed has one."""
     labels = {"condition": "condition number of covariances", "smoothness": "effective smoothness"}
     figure, axes = plt.subplots(1, 2, figsize=(7.0, 4.0))
     for axis, (column, label) in zip(axes, labels.items(), strict=True):
@@ -220,13 +224,12 @@ def _diagnoses_by_epoch(rows: list[Row]) -> Figure:
         for k, method in enumerate(_METHODS):
             by_epoch: dict[int, list[float]] = {}
             for row in (row for run in _of(rows, method, False) for row in run):
-                if np.isfinite(row[column]) and row[column] > 0:
-                    by_epoch.setdefault(row["epoch"], []).append(np.log(row[column]))
-            means = [float(np.exp(np.mean(found))) for found in by_epoch.values()]
+                by_epoch.setdefault(row["epoch"], []).append(row[column] if row[column] > 0 else np.nan)
+            means = [float(np.exp(np.mean(np.log(found)))) for found in by_epoch.values()]
             # Curves that coincide stay visible through the larger, open markers of earlier ones.
             style = {"markersize": 10 - 0.7 * k, "markerfacecolor": "none"}
             axis.plot(list(by_epoch), means, label=method, **_style(k), **style)
-            shown += means
+            shown += [mean for mean in means if np.isfinite(mean)]
         # Values that are all alike, as of singular covariances, have no range of their own.
         limits = min(shown, default=1.0) / 1.5, max(shown, default=1.0) * 1.5
         axis.set(ylim=limits, yscale="log", xlabel="epoch", ylabel=label)

@@ -125,7 +125,7 @@ def _figures(rows: list[Row]) -> dict[str, Figure]:
         axis.set(xscale="log", xlabel="group size d", title=f"behind the {place} convolution")
         axis.set_xticks(sizes, [str(d) for d in sizes])
         axis.minorticks_off()
-    largest = max(row["error"] for row in rows if row["failed_in_epoch"] < 0)
+    largest = max((row["error"] for row in rows if row["failed_in_epoch"] < 0), default=1.0)
     axes[0, 0].set(ylabel="test error (per cent)", ylim=(0, 1.3 * largest))
     axes[0, 0].legend(fontsize=7)
     return {"": figure}

@@ -78,7 +78,8 @@ def observe(options: Options, place: str, seed: int, epochs: int) -> list[Row]:
     def look(network: nn.Module, epoch: int) -> None:
         if epoch == epochs:
             with torch.no_grad():
-                seen.extend(network[:position](batch) for batch in images.train[:1024].split(64))
+                batches = images.train[:1024].to(next(network.parameters()).device).split(64)
+                seen.extend(network[:position](batch) for batch in batches)
 
     train(
         partial(small_network, images.classes, channels=images.train.shape[1], **layers),

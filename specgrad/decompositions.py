@@ -8,7 +8,7 @@ from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gauge import GaugePolicy, WarnGauge
 from specgrad.primitives import Eigh
 from specgrad.results import EighResult, TruncatedEighResult
-from specgrad.solvers import DenseEigh, Solver, has_own_derivative, prepare
+from specgrad.solvers import DenseEigh, Solver, has_own_derivative, prepare, require_complete
 from specgrad.truncation import Truncation
 from specgrad.validation import require_matrices, to_computing_precision
 
@@ -141,6 +141,7 @@ def _decompose(
     """The outputs of the primitive."""
     require_matrices(a, "a")
     require_method(solver, "solve", "solver", "DenseEigh()")
+    require_complete(solver)
     if gap is not None:
         require_method(gap, "matrix", "gap", "MaskedGap()")
     if truncation is not None:

@@ -10,7 +10,15 @@ from specgrad.derivatives.newton_schulz import residual
 from specgrad.functions import Domain, InverseSqrt, MatrixFunction, One, Sqrt
 from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
 from specgrad.primitives import ApplyFunction, SquareRoot
-from specgrad.solvers import DenseEigh, RootSolver, Solver, has_own_derivative, is_root_solver, prepare
+from specgrad.solvers import (
+    DenseEigh,
+    RootSolver,
+    Solver,
+    has_own_derivative,
+    is_root_solver,
+    prepare,
+    require_complete,
+)
 from specgrad.truncation import Truncation
 from specgrad.validation import is_exactly_hermitian, require_domain, require_matrices, to_computing_precision
 
@@ -165,6 +173,7 @@ def require_choices(
     require_method(function, "divided_difference", "function", "Log() or FromDerivative(f, derivative)")
     if truncation is not None:
         require_method(truncation, "keep", "truncation", "MaxRank(4)")
+    require_complete(solver)
     if is_root_solver(solver):
         if not isinstance(function, Sqrt | InverseSqrt) or gradient is not None or truncation is not None:
             raise ValueError(

@@ -87,13 +87,15 @@ def _moves(array: Array) -> bool:
     return bool(jax.numpy.issubdtype(array.dtype, jax.numpy.inexact))
 
 
-def _tangent_shape(array: Array) -> Any:
-    return jax.core.ShapedArray(array.shape, array.dtype if _moves(array) else np.float32)
+def _tangent_type(array: Any) -> Any:
+    """Shape, dtype and placement of a tangent, of an array or of its abstract value."""
+    given = array if isinstance(array, jax.core.ShapedArray) else jax.typeof(array)
+    return given.update(dtype=given.dtype if _moves(given) else np.dtype("float32"), weak_type=False)
 
 
 def _with_zeros(found: Iterable[Array | None], arrays: Sequence[Array]) -> list[Array]:
-    pairs = zip(found, map(_tangent_shape, arrays), strict=True)
-    return [jax.numpy.zeros(like.shape, like.dtype) if x is None else x for x, like in pairs]
+    pairs = zip(found, map(_tangent_type, arrays), strict=True)
+    return [ad.instantiate_zeros(ad.Zero(like)) if x is None else x for x, like in pairs]
 
 
 def _transpose(cotangents: Sequence[Any], *operands: Any, rule: _Rule) -> list[Array | None]:
@@ -128,7 +130,7 @@ def _evaluate(*operands: Array, rule: _Rule) -> list[Array]:
 _tangent_map = Operation("specgrad_tangent_map")
 _tangent_map.multiple_results = True
 _tangent_map.def_impl(_evaluate)
-_tangent_map.def_abstract_eval(lambda *operands, rule: list(map(_tangent_shape, rule.split(operands)[1])))
+_tangent_map.def_abstract_eval(lambda *operands, rule: list(map(_tangent_type, rule.split(operands)[1])))
 ad.primitive_jvps[_tangent_map] = _differentiate
 ad.primitive_transposes[_tangent_map] = _transpose
 batching.primitive_batchers[_tangent_map] = _batch

@@ -1,5 +1,7 @@
 """Bad input gets a sentence that names it; edge cases get a right answer."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -26,9 +28,29 @@ from specgrad import (
     eigh,
     eigvalsh,
     jvp,
+    sqrtm,
     vjp,
 )
+from specgrad._array import differences, namespace
 from specgrad.solvers import DenseEigh
+
+
+@dataclass(frozen=True)
+class HalfDifferentiated:
+    """A solver whose author forgot forward mode."""
+
+    def solve(self, a):
+        return DenseEigh().solve(a)
+
+    def vjp(self, a, cotangents):
+        return a
+
+
+@dataclass(frozen=True)
+class RootAlone:
+    def root(self, a):
+        return a, a
+
 
 FUNCTIONS = pytest.mark.parametrize("function", [eigh, eigvalsh], ids=lambda f: f.__name__)
 
@@ -72,6 +94,11 @@ def test_a_choice_made_of_a_class_is_refused_when_the_value_is_made():
             make()
     with pytest.raises(TypeError, match=r"solver is DenseEigh\(\), and a value with a method vjp"):
         ThroughSolver(DenseEigh())
+    for function in (eigh, sqrtm):
+        with pytest.raises(TypeError, match=r"HalfDifferentiated\(\), which has no jvp"):
+            function(np.eye(2), solver=HalfDifferentiated())
+    with pytest.raises(TypeError, match=r"which has no root_vjp, root_jvp, steps, residual"):
+        sqrtm(np.eye(2), solver=RootAlone())
     with pytest.raises(TypeError, match="residual is None"):
         NewtonSchulz(5, None)
     with pytest.raises(TypeError, match="derivative is 2"):
@@ -207,6 +234,20 @@ def test_empty(backend, dtype, shape, solver):
     _, tangents = jvp(eigh, (a,), (a,), solver=solver)
     assert tuple(tangents.eigenvectors.shape) == shape
     assert tuple(eigvalsh(a).shape) == shape[:-1]
+
+
+def test_empty_with_rules_that_expect_a_largest_eigenvalue(backend, double):
+    @dataclass(frozen=True)
+    class Relative:
+        def matrix(self, values):
+            xp = namespace(values)
+            return differences(values) / xp.max(xp.abs(values), axis=-1)[..., None, None]
+
+    a = backend.array(np.zeros((2, 0, 0), dtype=double))
+    assert tuple(jvp(eigh, (a,), (a,), gap=Relative())[1].eigenvectors.shape) == (2, 0, 0)
+    gradient = ThroughEigenvectors(Relative())
+    assert tuple(vjp(sqrtm, a, gradient=gradient)[1](a)[0].shape) == (2, 0, 0)
+    assert tuple(jvp(sqrtm, (a,), (a,), gradient=gradient)[1].shape) == (2, 0, 0)
 
 
 def test_size_one(backend, dtype):

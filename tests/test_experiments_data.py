@@ -79,3 +79,35 @@ def test_a_truncated_file_is_named(tmp_path):
     records(tmp_path / "test.bin", 3, 2)
     with pytest.raises(ValueError, match=r"train.bin .* records of 3074 bytes are needed"):
         load(Options(data=Data.cifar100, root=tmp_path))
+
+
+def test_every_file_is_whole_and_of_the_data_set(tmp_path):
+    for k in range(1, 6):
+        records(tmp_path / f"data_batch_{k}.bin", 4, 1)
+    records(tmp_path / "test_batch.bin", 3, 1)
+    options = Options(data=Data.cifar10, root=tmp_path)
+    whole = (tmp_path / "data_batch_2.bin").read_bytes()
+    # Together these two hold a whole number of records.
+    (tmp_path / "data_batch_2.bin").write_bytes(whole[:-1000])
+    (tmp_path / "data_batch_3.bin").write_bytes(whole + whole[:1000])
+    with pytest.raises(ValueError, match=r"data_batch_2\.bin holds 11292 bytes"):
+        load(options)
+    for k in (2, 3):
+        (tmp_path / f"data_batch_{k}.bin").write_bytes(bytes([200]) + whole[1:])
+    with pytest.raises(ValueError, match=r"data_batch_2\.bin has the label 200, .* CIFAR-10"):
+        load(options)
+
+
+def test_folders_have_the_same_classes_and_images_that_can_be_read(tmp_path):
+    for part in ("train", "test"):
+        for name in ("dark", "light", ".ipynb_checkpoints"):
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.new("RGB", (40, 20)).save(tmp_path / part / name / "1.png")
+    options = Options(data=Data.folder, root=tmp_path)
+    assert load(options).classes == 2
+    (tmp_path / "test" / "light" / "1.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"1\.png cannot be read as an image"):
+        load(options)
+    (tmp_path / "test" / "light").rename(tmp_path / "test" / "bright")
+    with pytest.raises(ValueError, match=r"folders for bright, dark, .* for dark, light"):
+        load(options)

@@ -94,6 +94,7 @@ OTHERS = {
     "data": Options(Data.cifar10, reduced=True),
     "folder": Options(root=Path("birds"), reduced=True),
     "network": Options(reduced=True, network=Network.small),
+    "device": Options(reduced=True, device="cuda"),
 }
 
 
@@ -151,3 +152,41 @@ def test_missing_data_are_one_sentence(tmp_path):
     assert result.exit_code == 1
     assert "cifar-10-binary.tar.gz" in result.output
     assert "Traceback" not in result.output
+
+
+def squared_unless_three(number):
+    if number == 3:
+        raise KilledError
+    return [{"number": number, "square": number**2}]
+
+
+def test_an_error_in_one_worker_costs_no_finished_cell(tmp_path):
+    cells = [Cell(f"number {n}", partial(squared_unless_three, n)) for n in range(4)]
+    experiment = Experiment("squares", lambda options: cells, lambda rows: [])
+    with pytest.raises(KilledError):
+        run(experiment, tmp_path, replace(OPTIONS, workers=2))
+    with (tmp_path / "squares.csv").open(newline="") as file:
+        finished = {line["cell"] for line in csv.DictReader(file)}
+    assert finished >= {"number 0", "number 1"}
+
+
+def test_results_without_their_options_are_not_continued(tmp_path):
+    run(squares([]), tmp_path)
+    (tmp_path / "squares.json").unlink()
+    with pytest.raises(ValueError, match=r"squares\.json, which says of which options, is not beside it"):
+        run(squares([]), tmp_path)
+
+
+def test_a_device_that_is_not_there_is_one_sentence(tmp_path):
+    result = CliRunner().invoke(app, ["steps", "--device", "nonsense", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "--device" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_may_have_brackets_in_its_name(tmp_path):
+    folder = tmp_path / "[old]" / "a[" / "b]"
+    options = ["cifar100", "--data", "cifar100", "--root", str(folder), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, options)
+    assert result.exit_code == 1
+    assert "[old]" in result.output

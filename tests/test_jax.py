@@ -261,3 +261,18 @@ def test_a_constant_inside_jit_is_traced_too():
     constant = jnp.asarray(A_TIE)
     found = jax.jit(lambda x: x * specgrad_jax.eigvalsh(constant).sum())(1.0)
     assert float(found) == pytest.approx(8.0, rel=ROUNDING)
+
+
+@pytest.mark.parametrize("function", [specgrad_jax.sqrtm, specgrad_jax.eigvalsh])
+def test_gradients_stay_where_their_arrays_are(function):
+    mesh = jax.make_mesh((1,), ("batch",))
+    batch = jnp.asarray(np.stack([A_TIE, 2 * A_TIE]))
+    gradient = jax.grad(lambda x: jnp.sum(jnp.sin(function(x))))
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(batch, jax.NamedSharding(mesh, jax.P("batch")))
+        found = jax.jit(gradient)(placed)
+        assert jax.typeof(found).sharding.spec == jax.P("batch", None, None)
+        each = jax.shard_map(function, in_specs=jax.P("batch"), out_specs=jax.P("batch"))
+        in_parts = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(each(x)))))(placed)
+    for other in (found, in_parts):
+        np.testing.assert_allclose(other, gradient(batch), atol=ROUNDING)

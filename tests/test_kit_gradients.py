@@ -12,6 +12,7 @@ from specgrad import (
     MaskedGap,
     MaxRank,
     PowerIteration,
+    WarnGauge,
     eigh,
     eigvalsh,
     sqrtm,
@@ -21,7 +22,9 @@ from specgrad.primitives import Eigh
 from specgrad.testing import (
     ClusterLoss,
     LinearLoss,
+    check_gap,
     check_gradient,
+    check_solver,
     gap_spectrum,
 )
 
@@ -57,6 +60,57 @@ def test_gradient_faults_of_eigenvectors_are_found(dtype):
     check_gradient(eigh, a, loss=loss, gap=MaskedGap())
     with pytest.raises(AssertionError, match=r"finite differences .* is allowed"):
         check_gradient(eigh, a, loss=loss, gap=BroadenedGap(width=0.1))
+
+
+@dataclass(frozen=True)
+class WritesIntoItsInput(Eigh):
+    def vjp(self, binding, arrays, outputs, cotangents):
+        found = super().vjp(binding, arrays, outputs, cotangents)
+        arrays[0][...] *= 2
+        return found
+
+
+@dataclass(frozen=True)
+class WritesIntoItsCotangent(Eigh):
+    def vjp(self, binding, arrays, outputs, cotangents):
+        found = super().vjp(binding, arrays, outputs, cotangents)
+        cotangents[0][...] *= 2
+        return found
+
+
+@dataclass(frozen=True)
+class LowerTriangle(Eigh):
+    def vjp(self, binding, arrays, outputs, cotangents):
+        (found,) = super().vjp(binding, arrays, outputs, cotangents)
+        return (2 * np.tril(found) - np.diag(np.diag(found)),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (WritesIntoItsInput, "its arguments, which belong to the caller, are written into"),
+        (WritesIntoItsCotangent, "its cotangents, which belong to the caller, are written into"),
+        (LowerTriangle, "the gradient is not Hermitian"),
+    ],
+)
+def test_gradients_that_are_right_by_number_alone_are_found(kind, message):
+    @differentiable
+    def faulty(binding, a):
+        return binding.apply(kind(DenseEigh(), MaskedGap(), None, WarnGauge()), a)[0]
+
+    with pytest.raises(AssertionError, match=message):
+        check_gradient(faulty, gap_spectrum(0.1).matrix(4))
+
+
+def test_a_library_without_double_precision_is_named():
+    class Single:
+        """NumPy, but for its double precision."""
+
+        asarray = staticmethod(lambda numbers, **options: np.asarray(numbers, dtype="float32"))
+
+    for check, value in ((check_solver, DenseEigh()), (check_gap, MaskedGap())):
+        with pytest.raises(ValueError, match=r"gave float32 for float64, .* keep double precision"):
+            check(value, Single, sizes=(2,), dtypes=("float64",))
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1e-20, 1e150])

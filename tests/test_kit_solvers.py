@@ -49,6 +49,36 @@ def test_solver_faults_are_found_and_named(solver, message):
 
 
 @dataclass(frozen=True)
+class Doubling:
+    """A solver that decomposes what it has made of its input."""
+
+    def solve(self, a):
+        a *= 2
+        return DenseEigh().solve(a)
+
+
+@dataclass(frozen=True)
+class Positive:
+    """A solver that loses the sign of numbers, and a list where an array should be."""
+
+    listed: bool = False
+
+    def solve(self, a):
+        values, vectors = DenseEigh().solve(a)
+        values = np.abs(values) if a.shape[-1] == 1 else values
+        return (values.tolist(), vectors) if self.listed else (values, vectors)
+
+
+def test_a_solver_leaves_its_input_and_its_signs_as_they_are():
+    with pytest.raises(AssertionError, match="it writes into its input"):
+        check_solver(Doubling(), np, sizes=(2,))
+    with pytest.raises(AssertionError, match=r"n = 1, .* at most 60 is allowed"):
+        check_solver(Positive(), np, sizes=(1,))
+    with pytest.raises(AssertionError, match="it gives list and ndarray, and arrays are needed"):
+        check_solver(Positive(listed=True), np, sizes=(2,))
+
+
+@dataclass(frozen=True)
 class Choosy:
     """A solver that refuses some shapes of batches."""
 

@@ -29,7 +29,7 @@ def test_edges():
     for tolerance in (0.0, 1.0, -1.0):
         with pytest.raises(ValueError, match=r"tolerance.*\(0, 1\)"):
             required_steps(0.5, tolerance)
-    with pytest.raises(TypeError, match="ratio is '0.5', and a number is needed"):
+    with pytest.raises(TypeError, match=r"ratio is '0\.5', and a number is needed"):
         required_steps("0.5")
     with pytest.raises(ValueError, match="ratio is nan, and a finite number is needed"):
         required_steps(float("nan"))

@@ -53,7 +53,7 @@ def run_demo(backend: Backend, solver: Solver, steps: int, output: Path, console
         f"  after:  {after.test_accuracy:.1%} (step {chosen}, the best on the validation images)"
     )
     save_figure(output, comparisons, history, chosen)
-    console.print(f"Figure saved to {output}", soft_wrap=True)
+    console.print(f"Figure saved to {output}", soft_wrap=True, markup=False)
 
 
 def _table(title: str, rows: list[Row]) -> Table:

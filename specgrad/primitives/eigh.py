@@ -73,7 +73,10 @@ class Eigh:
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
     ) -> tuple[Array | None, ...]:
         values, vectors = outputs[-2:]
-        if self.gap is None:
+        if 0 in arrays[0].shape:
+            xp = namespace(values)
+            d_values, d_vectors = xp.zeros_like(values), xp.zeros_like(vectors)
+        elif self.gap is None:
             d_values, d_vectors = self._jvp_of_solver(arrays[0], values, tangents[0])
         else:
             d_values, d_vectors = eigh.jvp(values, vectors, tangents[0], self.gap)

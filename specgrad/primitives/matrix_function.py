@@ -52,13 +52,15 @@ class ApplyFunction:
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
     ) -> tuple[Array | None, ...]:
         (g_image, *_, g_values, g_vectors), (*_, values, vectors) = cotangents, outputs
+        if 0 in arrays[0].shape:
+            return (namespace(values).zeros_like(arrays[0]),)
         total = None
         if g_image is not None:
             if isinstance(self.gradient, DaleckiiKrein):
                 total = self._frechet(binding, arrays[0], outputs, g_image)
             else:
                 total = self.gradient.vjp(self.function, self._spectrum(arrays[0], outputs), g_image)
-        if (g_values is not None or g_vectors is not None) and 0 not in values.shape:
+        if g_values is not None or g_vectors is not None:
             through_outputs = eigh.vjp(values, vectors, g_values, g_vectors, self._gap)
             total = through_outputs if total is None else total + through_outputs
         return (total,)
@@ -67,11 +69,14 @@ class ApplyFunction:
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
     ) -> tuple[Array | None, ...]:
         *_, values, vectors = outputs
+        no_tangent = () if self.truncation is None else (None,)
+        if 0 in arrays[0].shape:
+            zero, *zeros = map(namespace(values).zeros_like, (arrays[0], values, vectors))
+            return zero, *no_tangent, *zeros
         if isinstance(self.gradient, DaleckiiKrein):
             image = self._frechet(binding, arrays[0], outputs, tangents[0])
         else:
             image = self.gradient.jvp(self.function, self._spectrum(arrays[0], outputs), tangents[0])
-        no_tangent = () if self.truncation is None else (None,)
         return image, *no_tangent, *eigh.jvp(values, vectors, tangents[0], self._gap)
 
     @property

@@ -12,6 +12,7 @@ from specgrad.solvers._protocol import (
     Solver,
     has_own_derivative,
     is_root_solver,
+    require_complete,
 )
 from specgrad.solvers.dense import DenseEigh, DenseSVD
 from specgrad.solvers.fallback import Fallback, Guarded, HermitianPart, decompose, guarded, prepare
@@ -48,4 +49,5 @@ __all__ = [
     "has_own_derivative",
     "is_root_solver",
     "prepare",
+    "require_complete",
 ]

@@ -13,6 +13,7 @@ __all__ = [
     "Viewer",
     "has_own_derivative",
     "is_root_solver",
+    "require_complete",
 ]
 
 
@@ -85,6 +86,21 @@ class ResidualPolicy(Protocol):
 def has_own_derivative(solver: Solver) -> TypeGuard[DifferentiatedSolver]:
     """Whether a solver is a `DifferentiatedSolver`."""
     return hasattr(solver, "vjp")
+
+
+def require_complete(solver: Solver | RootSolver) -> None:
+    """Raise unless a solver that has a root, or part of a derivative, has all that belongs to it."""
+    needed: tuple[str, ...] = ()
+    if hasattr(solver, "root"):
+        needed = ("root", "root_vjp", "root_jvp", "steps", "residual")
+    elif hasattr(solver, "vjp"):
+        needed = ("solve", "vjp", "jvp")
+    missing = [name for name in needed if not hasattr(solver, name)]
+    if missing:
+        raise TypeError(
+            f"solver is {solver!r}, which has no {', '.join(missing)}, and all of {', '.join(needed)} are "
+            "needed."
+        )
 
 
 def is_root_solver(solver: Solver | RootSolver) -> TypeGuard[RootSolver]:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from specgrad._array import eps, hermitian_part, is_complex, namespace, real_part
+from specgrad._array import adjoint, eps, hermitian_part, is_complex, namespace, real_part
 from specgrad._typing import Array, Arrays
 from specgrad.solvers import has_own_derivative
+from specgrad.testing._arrays import copied, is_unchanged, require_precision
 from specgrad.testing.losses import LinearLoss, Loss, _random_like
 from specgrad.transforms import jvp, vjp
 
@@ -32,7 +33,8 @@ def check_gradient(
     With the gradient ``g`` of the loss from `specgrad.vjp` and a random direction ``e``,
 
     - ``Re <g, e>`` agrees with central differences of the loss, taken in double precision;
-    - ``Re <g, e>`` agrees with ``Re <cotangents, jvp(e)>``: vjp and jvp are adjoint.
+    - ``Re <g, e>`` agrees with ``Re <cotangents, jvp(e)>``: vjp and jvp are adjoint;
+    - ``g`` is Hermitian where the argument is; arguments and cotangents are left as they were.
 
     Tolerances are ``eps^(2/3)/radius`` of double precision and ``eps/radius`` of the arrays, times named
     constants and the size of what is compared.
@@ -63,7 +65,8 @@ def check_gradient(
     AssertionError
         With what was measured and what is allowed.
     ValueError
-        If the loss is a `LinearLoss` of eigenvectors whose signs and phases are arbitrary.
+        If the loss is a `LinearLoss` of eigenvectors whose signs and phases are arbitrary, or the library has
+        no double precision.
 
     Examples
     --------
@@ -76,22 +79,37 @@ def check_gradient(
     scale = max(_largest(a) for a in arrays) or 1.0
     directions = tuple(_direction(a, scale, hermitian, generator) for a in arrays)
     name = f"{getattr(function, '__name__', function)} with {options}"
-    output, pullback = vjp(function, *arrays, **options)
+    given = tuple(copied(a) for a in arrays)
+    output, pullback = vjp(function, *given, **options)
     _require_no_gauge(name, output, loss, options.get("solver"))
-    gradients = pullback(loss.cotangents(output))
+    cotangents = loss.cotangents(output)
+    before = [None if c is None else copied(c) for c in _as_tuple(cotangents)]
+    gradients = pullback(cotangents)
     for a, g in zip(arrays, gradients, strict=True):
         if tuple(g.shape) != tuple(a.shape):
             raise AssertionError(
                 f"{name}: the gradient has shape {tuple(g.shape)}, and {tuple(a.shape)} is needed."
             )
         _require_finite(name, "gradient", g)
+    rounding = _ROUNDINGS * eps(arrays[0]) / radius
+    for g in gradients if hermitian else ():
+        if not _length(g - adjoint(g)) <= rounding * _length(g):
+            raise AssertionError(
+                f"{name}: the gradient is not Hermitian, which that of a Hermitian matrix is: take its "
+                "Hermitian part."
+            )
     slope = sum(_inner(g, e) for g, e in zip(gradients, directions, strict=True))
     size = sum(_length(g) * _length(e) for g, e in zip(gradients, directions, strict=True))
-    rounding = _ROUNDINGS * eps(arrays[0]) / radius
 
-    _, tangents = jvp(function, arrays, directions, **options)
+    _, tangents = jvp(function, given, directions, **options)
+    for what, after, kept in (
+        ("arguments", given, arrays),
+        ("cotangents", _as_tuple(cotangents), before),
+    ):
+        if any(b is not None and not is_unchanged(a, b) for a, b in zip(after, kept, strict=True)):
+            raise AssertionError(f"{name}: its {what}, which belong to the caller, are written into.")
     forward = 0.0
-    for g, t in zip(_as_tuple(loss.cotangents(output)), _as_tuple(tangents), strict=True):
+    for g, t in zip(before, _as_tuple(tangents), strict=True):
         if g is not None and t is not None:
             _require_finite(name, "tangent from jvp", t)
             forward += _inner(g, t)
@@ -145,7 +163,9 @@ def _direction(a: Array, scale: float, hermitian: bool, generator: np.random.Gen
 
 def _widened(a: Array) -> Array:
     xp = namespace(a)
-    return xp.astype(a, xp.complex128 if is_complex(a) else xp.float64)
+    wide = xp.astype(a, xp.complex128 if is_complex(a) else xp.float64)
+    require_precision(wide, "complex128" if is_complex(a) else "float64")
+    return wide
 
 
 def _inner(first: Array, second: Array) -> float:

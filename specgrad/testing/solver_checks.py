@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from specgrad._array import adjoint, eps, identity, namespace, smallest_normal
+from specgrad._array import adjoint, eps, identity, is_array, namespace, smallest_normal
 from specgrad._typing import Array, Namespace
 from specgrad.solvers import Solver
-from specgrad.testing._arrays import on_device
+from specgrad.testing._arrays import copied, is_unchanged, on_device
 from specgrad.testing.spectra import SPECTRA, Spectrum
 
 __all__ = ["check_solver", "orthogonality_ratio", "reconstruction_ratio"]
@@ -25,8 +25,9 @@ def check_solver(
 ) -> None:
     """Check that a solver decomposes every named spectrum as well as LAPACK asks of itself.
 
-    For each spectrum, size and dtype: shapes and dtypes, ascending eigenvalues, and both residual ratios.
-    For the last size and first dtype also without a batch axis, with two, and with an empty batch.
+    For each spectrum, size and dtype: shapes and dtypes, ascending eigenvalues, both residual ratios, and
+    that the input is left as it was. For the last size and first dtype also without a batch axis, with two,
+    and with an empty batch.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ def check_solver(
     ------
     AssertionError
         With the spectrum, what was measured and what is allowed.
+    ValueError
+        If the library has no arrays of a dtype.
 
     Examples
     --------
@@ -122,11 +125,15 @@ def _batch(matrices: Sequence[tuple[Spectrum, Array]]) -> Array:
 
 def _failure(solver: Solver, a: Array, allowed: float) -> str:
     """What is wrong, empty if nothing is."""
-    xp = namespace(a)
+    xp, given = namespace(a), copied(a)
     try:
-        values, vectors = solver.solve(a)
+        values, vectors = solver.solve(given)
     except Exception as error:  # whatever a plug-in raises is a finding
         return f"it raises {type(error).__name__}: {error}"
+    if not (is_array(values) and is_array(vectors)):
+        return f"it gives {type(values).__name__} and {type(vectors).__name__}, and arrays are needed."
+    if not is_unchanged(given, a):
+        return "it writes into its input, which belongs to the caller."
     real = xp.abs(a[..., 0]).dtype
     if tuple(values.shape) != tuple(a.shape[:-1]) or values.dtype != real:
         return (

@@ -109,6 +109,7 @@ def _signed(
     values: Callable[..., Matrix], n: int, precision: "np.finfo[Any]", generator: np.random.Generator
 ) -> Matrix:
     signs = generator.choice([-1.0, 1.0], n)
+    signs[n // 2 :][:1] = -1.0  # one at least
     return np.asarray(signs * values(n, precision, generator))
 
 
