@@ -189,7 +189,7 @@ def identity(like: Array) -> Array:
     # Not by `eye`, which some compilers take for a write into a view.
     xp = namespace(like)
     position = xp.arange(like.shape[-1], device=device(like))
-    return xp.astype(position[:, None] == position, like.dtype)
+    return xp.astype(as_column(position) == as_row(position), like.dtype)
 
 
 def off_diagonal(like: Array) -> Array:
