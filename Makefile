@@ -31,7 +31,7 @@ benchmark: .venv/dev.stamp
 	$(BIN)/python -m benchmarks
 
 reproduce: .venv/dev.stamp
-	$(BIN)/python -m experiments all --out docs/_static/experiments
+	$(BIN)/python -m experiments all --workers 2 --out docs/_static/experiments
 
 clean:
 	rm -rf .venv docs/_build
