@@ -112,9 +112,15 @@ def _figures(rows: list[Row]) -> dict[str, Figure]:
             marker = "osv^D"[k]
             axis.plot(sizes, points, marker=marker, color=COLORS[k], label=method)
             for d, point in zip(sizes, points, strict=True):
-                if np.isnan(point) and any(row["method"] == method for row in rows):
+                runs = [
+                    row["failed_in_epoch"] < 0
+                    for row in rows
+                    if (row["place"], row["method"], row["size"]) == (place, method, d)
+                ]
+                if not all(runs):
+                    said = "fails" if np.isnan(point) else f"{sum(runs)} of {len(runs)}"
                     axis.annotate(
-                        f"{method}\nfails",
+                        f"{method}\n{said}",
                         (d, 0.97),
                         xycoords=("data", "axes fraction"),
                         ha="center",

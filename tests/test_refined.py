@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from specgrad import DenseEigh, DenseSVD, Fallback, Refined, eigh, vjp
-from specgrad.solvers import _twice_precision
 from specgrad.testing import (
     SPECTRA,
     ClusterLoss,
@@ -17,7 +16,6 @@ from specgrad.testing import (
     cluster_gradient,
     gap_spectrum,
     random_hermitian,
-    random_unitary,
 )
 
 pytestmark = pytest.mark.eager
@@ -253,38 +251,6 @@ def test_gradients_through_small_eigenvalues_gain_from_refinement(backend, doubl
         return np.linalg.norm(gradient - expected) / np.linalg.norm(expected)
 
     assert error(Refined()) < min(1e-2 * error(DenseEigh()), 1e3 * np.finfo(double).eps)
-
-
-@pytest.mark.parametrize("n", [1, 3, 17])
-def test_residuals_have_twice_the_digits(backend, dtype, n):
-    generator = np.random.default_rng(n)
-    check_residuals(
-        backend, random_hermitian(n, dtype, generator), random_unitary(n, dtype, generator).astype(dtype)
-    )
-
-
-def test_residuals_have_twice_the_digits_where_there_is_no_wider_dtype(backend, monkeypatch):
-    monkeypatch.setattr(_twice_precision, "_wider_dtypes", lambda a: None)
-    generator = np.random.default_rng(0)
-    for dtype in ("float32", "complex64"):
-        a = random_hermitian(9, dtype, generator)
-        check_residuals(backend, a, np.linalg.eigh(a)[1])
-
-
-def check_residuals(backend, a, vectors):
-    values = np.real(np.diagonal(vectors.conj().T @ a @ vectors)).copy()
-    residual = _twice_precision.residual(*map(backend.array, (a, vectors, values)))
-    defect = _twice_precision.gram_defect(backend.array(vectors))
-    with mpmath.workdps(DIGITS):
-        exact_a, exact_vectors = mpmath.matrix(a.tolist()), mpmath.matrix(vectors.tolist())
-        exact = exact_a * exact_vectors - exact_vectors * mpmath.diag(values.tolist())
-        exact_defect = mpmath.eye(len(a)) - exact_vectors.H * exact_vectors
-        for found, expected in ((residual, exact), (defect, exact_defect)):
-            error = np.array((mpmath.matrix(backend.numpy(found).tolist()) - expected).tolist())
-            wanted = np.array(expected.tolist())
-            rounding = float(np.finfo(a.dtype).eps)
-            allowed = rounding * np.abs(wanted) + 8 * len(a) * rounding**2
-            assert np.all(np.abs(error) <= allowed)
 
 
 def test_compiled_by_torch():

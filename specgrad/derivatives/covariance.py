@@ -10,7 +10,8 @@ With weights ``w_k`` (all 1 if there are none), ``W = sum w_k`` and a correction
     ``gw_k = (xc_k^H herm(gC) xc_k - <herm(gC), C> dN/dw_k) / N``
     ``dN/dw_k = 1 - c (2 w_k / W - sum w_j^2 / W^2)``
 
-The movement of the mean drops out, as ``sum w_k xc_k = 0``. Assumptions: ``N > 0``; complex cotangents
+The movement of the mean drops out, as ``sum w_k xc_k = 0``. Nothing depends on the scale of the weights, so
+they are divided by the largest, and no square leaves the range. Assumptions: ``N > 0``; complex cotangents
 follow ``dL = Re <g, dx>``. The centred data are computed again: that costs less than to keep them.
 
 Source: G. A. F. Seber, "Multivariate Observations" (1984), section 1.4; the derivative is the product rule.
@@ -86,7 +87,7 @@ def jvp(
 
 
 def _scale(weights: Array) -> Array:
-    """The unit of the weights, shape (..., 1), on which nothing depends; in it no square leaves the range."""
+    """The largest of the weights, shape (..., 1)."""
     return namespace(weights).max(weights, axis=-1, keepdims=True)
 
 
