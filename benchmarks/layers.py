@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from benchmarks._harness import Row, interleaved_medians
 from specgrad_torch.nn import ZCAWhitening
 
-__all__ = ["layer_rows"]
+__all__ = ["Composed", "layer_rows"]
 
 
 def layer_rows(seconds: float) -> list[Row]:
@@ -20,7 +20,7 @@ def layer_rows(seconds: float) -> list[Row]:
             {
                 name: lambda layer=layer: torch.autograd.grad(layer(x), [x, *layer.parameters()], cotangent)
                 for name, layer in (
-                    ("composed", _Composed(64, groups)),
+                    ("composed", Composed(64, groups)),
                     ("layer", ZCAWhitening(64, groups=groups)),
                 )
             },
@@ -31,7 +31,7 @@ def layer_rows(seconds: float) -> list[Row]:
     return rows
 
 
-class _Composed(nn.Module):
+class Composed(nn.Module):
     """Whitening by eigenvectors as one would write it: no truncation, and NaN at ties."""
 
     def __init__(self, num_features: int, groups: int) -> None:
@@ -48,7 +48,9 @@ class _Composed(nn.Module):
         samples = x.transpose(0, 1).reshape(self.groups, x.shape[1] // self.groups, -1)
         mean = samples.mean(-1, keepdim=True)
         centred = samples - mean
-        covariance = centred @ centred.mT / samples.shape[-1] + 1e-4 * torch.eye(samples.shape[1])
+        covariance = centred @ centred.mT / samples.shape[-1] + 1e-4 * torch.eye(
+            samples.shape[1], device=x.device
+        )
         values, vectors = torch.linalg.eigh(covariance)
         matrix = (vectors * values.rsqrt().unsqueeze(-2)) @ vectors.mT
         with torch.no_grad():

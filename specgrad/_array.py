@@ -19,7 +19,6 @@ __all__ = [
     "eps",
     "hermitian_part",
     "identity",
-    "infinite_diagonal",
     "is_array",
     "is_complex",
     "is_floating",
@@ -197,13 +196,6 @@ def off_diagonal(like: Array) -> Array:
     xp = namespace(like)
     position = xp.arange(like.shape[-1], device=device(like))
     return as_row(position) != as_column(position)
-
-
-def infinite_diagonal(like: Array) -> Array:
-    """The n x n matrix that is infinite on the diagonal and 0 elsewhere: added to gaps, it makes 1/gap 0."""
-    xp = namespace(like)
-    diagonal = xp.eye(like.shape[-1], dtype=xp.bool, device=device(like))
-    return xp.where(diagonal, xp.inf, xp.zeros((), dtype=like.dtype, device=device(like)))
 
 
 def magnitude_scale(values: Array) -> Array:

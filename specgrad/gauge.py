@@ -19,6 +19,7 @@ from specgrad._array import (
 from specgrad._require import require_at_least
 from specgrad._typing import Array
 from specgrad._warn import warn_once
+from specgrad.gaps import MaskedGap
 
 __all__ = [
     "GaugeError",
@@ -112,22 +113,19 @@ def may_have_ties(values: Array) -> bool:
         return False
     xp = namespace(values)
     magnitudes = xp.abs(values)
-    # Ascending or by magnitude, equal eigenvalues are neighbours and the largest is at an end.
+    # Ascending or by magnitude, equal eigenvalues are neighbours.
     gaps = xp.abs(magnitudes[..., 1:] - magnitudes[..., :-1])
-    largest = xp.maximum(magnitudes[..., :1], magnitudes[..., -1:])
-    return bool(xp.any(gaps <= eps(values) ** 0.75 * largest))
+    return bool(xp.any(gaps <= _TIES.tie_width(values)))
 
 
-def _tie_width(values: Array) -> Array:
-    """Eigenvalues closer than this count as tied, as they do for `MaskedGap`; shape (..., 1)."""
-    xp = namespace(values)
-    return eps(values) ** 0.75 * xp.max(xp.abs(values), axis=-1, keepdims=True)
+# What counts as a tie does so for the default rule too.
+_TIES = MaskedGap()
 
 
 def _offending_part(values: Array, inner: Array) -> Array:
     """The anti-Hermitian part of ``X`` inside ties, the diagonal included."""
     xp = namespace(values)
-    tied = xp.abs(differences(values)) <= as_row(_tie_width(values))
+    tied = xp.abs(differences(values)) <= as_row(_TIES.tie_width(values))
     return xp.where(tied, 0.5 * inner - adjoint(0.5 * inner), 0.0)
 
 

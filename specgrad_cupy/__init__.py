@@ -2,7 +2,7 @@
 
 import specgrad
 from specgrad import jvp, vjp
-from specgrad_cupy._default_solver import with_default_solver
+from specgrad_cupy._default_solver import with_default_solver as _with_default_solver
 from specgrad_cupy.auto import AutoSolver
 from specgrad_cupy.bridge import ThroughDLPack
 from specgrad_cupy.cusolver import Syevd, SyevjBatched
@@ -40,17 +40,17 @@ __all__ = [
 _AUTO = AutoSolver()
 
 covariance = specgrad.covariance
-covariance_pool = with_default_solver(specgrad.covariance_pool, _AUTO)
-denoising_matrix = with_default_solver(specgrad.denoising_matrix, _AUTO)
-eigh = with_default_solver(specgrad.eigh, _AUTO)
-eigvalsh = with_default_solver(specgrad.eigvalsh, _AUTO)
-expm = with_default_solver(specgrad.expm, _AUTO)
-inv_sqrtm = with_default_solver(specgrad.inv_sqrtm, _AUTO)
-logm = with_default_solver(specgrad.logm, _AUTO)
-matrix_function = with_default_solver(specgrad.matrix_function, _AUTO)
-pca_denoise = with_default_solver(specgrad.pca_denoise, _AUTO)
-powm = with_default_solver(specgrad.powm, _AUTO)
-spectral_projector = with_default_solver(specgrad.spectral_projector, _AUTO)
-sqrtm = with_default_solver(specgrad.sqrtm, _AUTO)
-whitening_matrix = with_default_solver(specgrad.whitening_matrix, _AUTO)
-zca_whiten = with_default_solver(specgrad.zca_whiten, _AUTO)
+covariance_pool = _with_default_solver(specgrad.covariance_pool, _AUTO)
+denoising_matrix = _with_default_solver(specgrad.denoising_matrix, _AUTO)
+eigh = _with_default_solver(specgrad.eigh, _AUTO)
+eigvalsh = _with_default_solver(specgrad.eigvalsh, _AUTO)
+expm = _with_default_solver(specgrad.expm, _AUTO)
+inv_sqrtm = _with_default_solver(specgrad.inv_sqrtm, _AUTO)
+logm = _with_default_solver(specgrad.logm, _AUTO)
+matrix_function = _with_default_solver(specgrad.matrix_function, _AUTO)
+pca_denoise = _with_default_solver(specgrad.pca_denoise, _AUTO)
+powm = _with_default_solver(specgrad.powm, _AUTO)
+spectral_projector = _with_default_solver(specgrad.spectral_projector, _AUTO)
+sqrtm = _with_default_solver(specgrad.sqrtm, _AUTO)
+whitening_matrix = _with_default_solver(specgrad.whitening_matrix, _AUTO)
+zca_whiten = _with_default_solver(specgrad.zca_whiten, _AUTO)

@@ -18,11 +18,19 @@ class ThroughDLPack:
     """A solver of this package for the CUDA arrays of another library, as PyTorch's tensors.
 
     For `specgrad_torch` on CUDA, where PyTorch before 2.12 takes matrices beyond n = 32 one by one. The
-    exchange orders the two libraries' streams on the device; the host does not wait.
+    exchange orders the two libraries' streams on the device; the host does not wait. Work on a side stream of
+    PyTorch needs it as CuPy's current one, ``cupy.cuda.ExternalStream(stream.cuda_stream)``, as CuPy's pool
+    takes memory back in the order of its own stream. Not inside `torch.vmap` and `torch.compile`, where
+    tensors have no memory to share.
 
     Parameters
     ----------
     solver : Solver, default AutoSolver()
+
+    Raises
+    ------
+    TypeError
+        For an array whose memory CuPy cannot use.
 
     Examples
     --------
@@ -39,6 +47,15 @@ class ThroughDLPack:
         # Libraries do not export what carries gradients; the derivative is not taken through here.
         # Nor what is only marked as conjugated.
         given = a.detach().resolve_conj() if hasattr(a, "detach") else a
-        results = self.solver.solve(cupy.from_dlpack(given))
-        # A negative or zero stride cannot be imported everywhere.
-        return tuple(namespace(a).from_dlpack(cupy.ascontiguousarray(x)) for x in results)
+        try:
+            shared = cupy.from_dlpack(given)
+        except Exception as error:  # of a type that depends on the library
+            raise TypeError(
+                f"CuPy cannot use the memory of a {type(a).__module__}.{type(a).__name__} of shape "
+                f"{tuple(a.shape)} ({error}), and an array on a CUDA device is needed, outside of vmap and "
+                "compile, where arrays have no memory: pass solver=DenseEigh() there."
+            ) from error
+        with shared.device:
+            results = self.solver.solve(shared)
+            # A negative or zero stride cannot be imported everywhere.
+            return tuple(namespace(a).from_dlpack(cupy.ascontiguousarray(x)) for x in results)

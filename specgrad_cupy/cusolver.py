@@ -46,8 +46,11 @@ class SyevjBatched:
             return cupy.empty(a.shape[:-1], dtype=a.dtype.char.lower()), cupy.empty_like(a)
         # cuSOLVER has columns first; the transpose of a Hermitian matrix is its conjugate.
         columns = cupy.array(cupy.conj(a.reshape(-1, n, n)), order="C", copy=True)
-        # Sums of squares leave the exponent range near its ends; scaling by a power of two is exact.
+        # Sums of squares leave the exponent range near its ends; scaling by a power of two is exact, and that
+        # power must be a normal number, as devices take subnormal ones for 0.
         _, exponent = cupy.frexp(cupy.abs(columns).max(axis=(-2, -1)))
+        least = int(cupy.finfo(a.dtype).minexp)
+        exponent = cupy.clip(exponent, least, -least)
         unit = cupy.ldexp(cupy.ones(len(columns), dtype=a.dtype.char.lower()), -exponent)
         columns *= unit[:, None, None]
         values = cupy.empty(columns.shape[:-1], dtype=unit.dtype)

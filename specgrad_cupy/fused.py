@@ -16,23 +16,24 @@ from specgrad import (
     RoundingFloor,
     TaylorGap,
 )
-from specgrad._array import as_column, as_row, eps, magnitude_scale, smallest_normal
+from specgrad._array import as_column, as_row, magnitude_scale
 from specgrad.gaps import GapRule
+from specgrad.gaps._pairs import negligible
 from specgrad_cupy._require import cupy
 from specgrad_cupy.pair_sources import PAIR_BODIES, PAIRS
 
 __all__ = ["FusedGap"]
 
-# The number that the body of each rule needs, from the rule and the eps of the dtype.
-_PARAMETERS: dict[type, Callable[[Any, float], float]] = {
-    ExactGap: lambda rule, eps: 0.0,
-    MaskedGap: lambda rule, eps: eps**0.75 if rule.tolerance is None else rule.tolerance,
-    BroadenedGap: lambda rule, eps: eps**0.75 if rule.width is None else rule.width,
-    ClippedGap: lambda rule, eps: rule.limit,
-    PowerIterationGap: lambda rule, eps: rule.steps,
-    BalancedPowerIterationGap: lambda rule, eps: rule.steps,
-    TaylorGap: lambda rule, eps: rule.degree,
-    PadeGap: lambda rule, eps: 64 * eps if rule.resolution is None else rule.resolution,
+# The number that the body of each rule needs, or one for each spectrum.
+_PARAMETERS: dict[type, Callable[[Any, Any], Any]] = {
+    ExactGap: lambda rule, values: 0.0,
+    MaskedGap: lambda rule, values: rule.tie_width(values)[..., None],
+    BroadenedGap: lambda rule, values: rule.relative_width(values),
+    ClippedGap: lambda rule, values: rule.limit,
+    PowerIterationGap: lambda rule, values: rule.steps,
+    BalancedPowerIterationGap: lambda rule, values: rule.steps,
+    TaylorGap: lambda rule, values: rule.degree,
+    PadeGap: lambda rule, values: rule.least_ratio(values),
 }
 
 
@@ -52,6 +53,7 @@ class FusedGap:
 
     Examples
     --------
+    >>> import cupy
     >>> from specgrad import MaskedGap
     >>> from specgrad_cupy import FusedGap, eigh, vjp
     >>> output, pullback = vjp(eigh, cupy.diag(cupy.arange(3.0)), gap=FusedGap(MaskedGap()))
@@ -72,23 +74,19 @@ class FusedGap:
         """The rounding floor of the rule."""
         return getattr(self.rule, "noise", None)
 
-    def matrix(self, values: Any, tie_width: Any = None) -> Any:
+    def matrix(self, values: Any) -> Any:
         """The pair matrix, (..., n, n), of eigenvalues (..., n)."""
         if 0 in values.shape:
             return self.rule.matrix(values)
-        precision, smallest = eps(values), smallest_normal(values)
-        scale = magnitude_scale(values)[..., None]
         position = cupy.arange(values.shape[-1])
         return _kernel(type(self.rule).__name__)(
             as_column(values),
             as_row(values),
             position[:, None],
             position,
-            _PARAMETERS[type(self.rule)](self.rule, precision),
-            scale,
-            cupy.maximum(precision**2 * scale, values.dtype.type(smallest / precision)),
-            smallest,
-            values.dtype.type(-1) if tie_width is None else tie_width,
+            _PARAMETERS[type(self.rule)](self.rule, values),
+            magnitude_scale(values)[..., None],
+            negligible(values)[..., None],
         )
 
     def bound(self, values: Any) -> Any:
@@ -99,7 +97,7 @@ class FusedGap:
 @cache
 def _kernel(name: str) -> Any:
     return cupy.ElementwiseKernel(
-        "T x, T y, int64 row, int64 column, T parameter, T scale, T negligible, T smallest, T tie_width",
+        "T x, T y, int64 row, int64 column, T parameter, T scale, T negligible",
         "T k",
         PAIR_BODIES[name],
         f"specgrad_{name}",

@@ -89,6 +89,8 @@ DEVICE bool jacobi(
     const bool finite = !any_of(work.flag, LANES);
     R scale = largest_of(work.largest, LANES);
     if (!finite || scale < smallest_normal) scale = 1;
+    const R most = R(0.25) / smallest_normal;  // whose reciprocal is no subnormal, which devices take for 0
+    if (scale > most) scale = most;
     EACH_LANE {
         UNROLL for (int e = lane; e < N * N; e += LANES) {
             work.a[e / N][e % N] = T(1 / scale) * input[e];

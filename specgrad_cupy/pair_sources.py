@@ -36,28 +36,23 @@ template <typename T> struct Ratio {
 """
 
 # For one pair of eigenvalues x = l_row, y = l_column, what stands for 1/(y - x), from the parameter of the
-# rule and the width of a tie, -1 for none; `scale` is the largest magnitude of the spectrum, and eigenvalues
-# up to `negligible` are 0 to rounding.
+# rule; `scale` is the largest magnitude of the spectrum, and eigenvalues up to `negligible` are 0 to
+# rounding.
 PAIR_BODIES = {
     "ExactGap": r"""
-        T pair = row == column ? T(0) : 1 / (y - x);
-        k = fabs(y - x) > tie_width ? pair : T(0);
+        k = row == column ? T(0) : 1 / (y - x);
     """,
     "MaskedGap": r"""
         T gap = y - x;
-        T width = parameter * scale + smallest;
-        width = tie_width > width ? tie_width : width;
-        k = fabs(gap) > width ? 1 / gap : T(0);
+        k = fabs(gap) > parameter ? 1 / gap : T(0);
     """,
     "BroadenedGap": r"""
-        T gap = (y - x) / scale;
-        T pair = gap / (gap * gap + parameter * parameter) / scale;
-        k = fabs(y - x) > tie_width ? pair : T(0);
+        T gap = 2 * ((T(0.5) * y - T(0.5) * x) / scale);
+        k = row == column ? T(0) : gap / (gap * gap + parameter * parameter) / scale;
     """,
     "ClippedGap": r"""
         T gap = y - x;
-        T pair = fabs(gap) * parameter > 1 ? 1 / gap : (gap > 0 ? parameter : -parameter);
-        k = fabs(gap) > tie_width && gap != 0 ? pair : T(0);
+        k = fabs(gap) * parameter > 1 ? 1 / gap : gap > 0 ? parameter : gap < 0 ? -parameter : T(0);
     """,
     "PowerIterationGap": r"""
         Ratio<T> ratio(x, y, row, column, negligible);
@@ -67,19 +62,16 @@ PAIR_BODIES = {
     "BalancedPowerIterationGap": r"""
         Ratio<T> ratio(x, y, row, column, negligible);
         T fewer = geometric_sum(ratio.t, int(parameter) - 1);
-        T pair = ratio.unless_tied(fewer + T(0.5) * (1 - ratio.t * fewer));
-        k = fabs(y - x) > tie_width ? pair : T(0);
+        k = ratio.unless_tied(fewer + T(0.5) * (1 - ratio.t * fewer));
     """,
     "TaylorGap": r"""
         Ratio<T> ratio(x, y, row, column, negligible);
-        T pair = ratio.unless_tied(geometric_sum(ratio.t, int(parameter) + 1));
-        k = fabs(y - x) > tie_width ? pair : T(0);
+        k = ratio.unless_tied(geometric_sum(ratio.t, int(parameter) + 1));
     """,
     "PadeGap": r"""
         Ratio<T> ratio(x, y, row, column, negligible);
         T half_q = T(0.5) * (1 - ratio.t), numerator = geometric_sum(1 - half_q, 50);
         T quotient = (2 - numerator - 2 * pow(half_q, T(50))) / numerator;
-        T pair = ratio.unless_tied(1 / (quotient > parameter ? quotient : parameter));
-        k = fabs(y - x) > tie_width ? pair : T(0);
+        k = ratio.unless_tied(1 / (quotient > parameter ? quotient : parameter));
     """,
 }

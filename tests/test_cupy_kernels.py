@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import platform
 import re
 import shutil
 import subprocess
@@ -20,6 +21,8 @@ from specgrad import (
     PowerIterationGap,
     TaylorGap,
 )
+from specgrad._array import magnitude_scale
+from specgrad.gaps._pairs import negligible
 from specgrad.testing import check_solver
 
 COMPILER = shutil.which("g++")
@@ -35,17 +38,20 @@ TYPES = {
     "complex64": ("Complex<float>", "float"),
     "complex128": ("Complex<double>", "double"),
 }
+# The parameter that a rule gives its kernel.
 PARAMETERS = {
-    ExactGap(): 0.0,
-    MaskedGap(1e-3): 1e-3,
-    BroadenedGap(0.1): 0.1,
-    ClippedGap(2.0): 2.0,
-    PowerIterationGap(19): 19,
-    PowerIterationGap(1): 1,
-    BalancedPowerIterationGap(6): 6,
-    TaylorGap(100): 100,
-    TaylorGap(0): 0,
-    PadeGap(0.01): 0.01,
+    ExactGap(): lambda rule, values: 0.0,
+    MaskedGap(1e-3): lambda rule, values: rule.tie_width(values)[0],
+    MaskedGap(): lambda rule, values: rule.tie_width(values)[0],
+    BroadenedGap(0.1): BroadenedGap.relative_width,
+    BroadenedGap(1e-25): BroadenedGap.relative_width,
+    ClippedGap(2.0): lambda rule, values: rule.limit,
+    PowerIterationGap(19): lambda rule, values: rule.steps,
+    PowerIterationGap(1): lambda rule, values: rule.steps,
+    BalancedPowerIterationGap(6): lambda rule, values: rule.steps,
+    TaylorGap(100): lambda rule, values: rule.degree,
+    TaylorGap(0): lambda rule, values: rule.degree,
+    PadeGap(0.01): PadeGap.least_ratio,
 }
 
 
@@ -203,6 +209,27 @@ def test_jacobi_keeps_what_is_not_finite_to_itself(jacobi, dtype, n, lanes):
     np.testing.assert_array_equal(values[[0, 2]], 1)
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="how to flush subnormals is known for x86-64")
+def test_jacobi_reaches_the_end_of_the_range_where_subnormals_are_flushed(tmp_path):
+    # As in all kernels that CuPy compiles for float32.
+    flushed = """
+    #include <immintrin.h>
+    extern "C" bool flushed(const void* a, void* l, void* v, int sweeps, double eps, double smallest) {
+        const unsigned before = _mm_getcsr();
+        _mm_setcsr(before | 0x8040);
+        const bool done = jacobi_3_1_float32(a, l, v, sweeps, eps, smallest);
+        _mm_setcsr(before);
+        return done;
+    }
+    """
+    wrapper = CALL_JACOBI.format(n=3, lanes=1, dtype="float32", entry="float", real="float")
+    library = compiled(JACOBI + wrapper + flushed, tmp_path)
+    library.jacobi_3_1_float32 = library.flushed
+    largest = np.finfo(np.float32).max / 2
+    values, _ = OnTheHost(library, lanes=1).solve(np.diag(np.asarray([1.0, 0.5, 0.25], np.float32) * largest))
+    np.testing.assert_allclose(values / largest, [0.25, 0.5, 1.0], rtol=1e-6)
+
+
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 def test_the_kernel_compiles_for_a_device_and_keeps_its_matrix_on_the_chip(tmp_path):
     instance = (
@@ -223,11 +250,10 @@ def test_the_kernel_compiles_for_a_device_and_keeps_its_matrix_on_the_chip(tmp_p
 
 CALL_PAIR = """
 extern "C" void {name}_{real}(
-    int n, const {real}* l, {real} parameter, {real} scale, {real} smallest, {real} tie_width, {real}* out
+    int n, const {real}* l, {real} parameter, {real} scale, {real} negligible, {real}* out
 ) {{
     typedef {real} T;
-    const T eps = numeric_limits<T>::epsilon(), negligible = max(eps * eps * scale, smallest / eps);
-    (void)parameter, (void)scale, (void)smallest, (void)negligible;
+    (void)parameter, (void)scale, (void)negligible;
     for (int i = 0; i < n * n; ++i) {{
         const long long row = i / n, column = i % n;
         (void)row, (void)column;
@@ -248,26 +274,25 @@ def pairs(tmp_path_factory):
     return compiled(PAIRS + bodies, tmp_path_factory.mktemp("pairs"))
 
 
-@pytest.mark.parametrize(
-    ("rule", "tie_width"),
-    [(rule, -1.0) for rule in PARAMETERS] + [(rule, 0.3) for rule in PARAMETERS if hasattr(rule, "noise")],
-    ids=repr,
-)
+@pytest.mark.parametrize("rule", PARAMETERS, ids=repr)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_pair_bodies_are_the_rules_of_the_core(pairs, rule, dtype, tie_width):
+@pytest.mark.parametrize("scale", ["one", "smallest", "largest"])
+def test_pair_bodies_are_the_rules_of_the_core(pairs, rule, dtype, scale):
+    precision = np.finfo(dtype)
+    unit = {"one": 1.0, "smallest": 16 * precision.smallest_normal, "largest": precision.max / 4}[scale]
     values = np.array([-2.0, -1.0, 0.0, 1e-30, 1e-4, 0.25, 0.25, 1.0, 3.0], dtype=dtype)
+    values = np.sort(values * values.dtype.type(unit))
     n = len(values)
     number = ctypes.c_float if dtype == "float32" else ctypes.c_double
     out = np.empty((n, n), dtype=dtype)
     body = getattr(pairs, f"{type(rule).__name__}_{'float' if dtype == 'float32' else 'double'}")
-    scalars = (PARAMETERS[rule], 3.0, float(np.finfo(dtype).smallest_normal), tie_width)
-    body(n, pointer(values), *(number(scalar) for scalar in scalars), pointer(out))
-    with np.errstate(divide="ignore"):  # the exact rule at ties
-        widths = () if tie_width < 0 else (np.full((n, n), tie_width, dtype=dtype),)
-        expected = rule.matrix(values, *widths)
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):  # the exact rule, and far gaps
+        scalars = PARAMETERS[rule](rule, values), magnitude_scale(values)[0], negligible(values)[0]
+        body(n, pointer(values), *(number(float(scalar)) for scalar in scalars), pointer(out))
+        expected = rule.matrix(values)
     # A series magnifies the rounding of q by its number of terms, the rational function by 1/resolution.
     steps = 100 if isinstance(rule, (PowerIterationGap, BalancedPowerIterationGap, TaylorGap, PadeGap)) else 1
-    np.testing.assert_allclose(out, expected, rtol=4 * steps * np.finfo(dtype).eps, atol=0)
+    np.testing.assert_allclose(out, expected, rtol=4 * steps * precision.eps, atol=precision.smallest_normal)
     assert expected.dtype == np.dtype(dtype)
 
 

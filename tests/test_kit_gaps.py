@@ -1,6 +1,6 @@
 """`check_gap` finds what is broken, and says what and where."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,13 +10,11 @@ from specgrad import (
     ExactGap,
     MaskedGap,
     PowerIterationGap,
-    RoundingFloor,
     TopNGap,
 )
 from specgrad.testing import (
     antisymmetry,
     check_gap,
-    floor,
     permutation_equivariance,
     sign,
     wide_gaps,
@@ -45,8 +43,8 @@ class Faulty:
 
 @dataclass(frozen=True)
 class NaNAtTies(ExactGap):
-    def matrix(self, values, tie_width=None):
-        pairs = super().matrix(values, tie_width)
+    def matrix(self, values):
+        pairs = super().matrix(values)
         return np.where(np.isinf(pairs), np.nan, pairs)
 
 
@@ -54,8 +52,8 @@ class NaNAtTies(ExactGap):
 class NaNInside(BroadenedGap):
     """NaN for the narrow gaps that are no ties."""
 
-    def matrix(self, values, tie_width=None):
-        pairs = super().matrix(values, tie_width)
+    def matrix(self, values):
+        pairs = super().matrix(values)
         return np.where(abs(pairs) > 1e6, np.nan, pairs)
 
     def bound(self, values):
@@ -63,31 +61,13 @@ class NaNInside(BroadenedGap):
 
 
 @dataclass(frozen=True)
-class NoSecondArgument(Faulty):
-    noise: RoundingFloor | None = field(default_factory=lambda: RoundingFloor())
-
-
-@dataclass(frozen=True)
-class IgnoresTheWidth(NoSecondArgument):
-    def matrix(self, values, tie_width=None):
-        return super().matrix(values)
-
-
-@dataclass(frozen=True)
-class OneWidthForAll(MaskedGap):
-    def matrix(self, values, tie_width=None):
-        width = None if tie_width is None else np.max(tie_width, axis=(-2, -1), keepdims=True)
-        return super().matrix(values, width)
-
-
-@dataclass(frozen=True)
 class SharedScale(MaskedGap):
     """The largest value of the whole batch decides what counts as a tie."""
 
-    def matrix(self, values, tie_width=None):
+    def matrix(self, values):
         largest = np.max(np.abs(values), initial=1e-300)
         gaps = values[..., None, :] - values[..., :, None]
-        return np.where(np.abs(gaps) > 1e-12 * largest, super().matrix(values, tie_width), 0.0)
+        return np.where(np.abs(gaps) > 1e-12 * largest, super().matrix(values), 0.0)
 
 
 @dataclass(frozen=True)
@@ -143,9 +123,6 @@ class RaisesOn(Faulty):
         (Faulty(factor=0.0), r"'.*is -?0 where the gap is wide, and 1 to within"),
         (NaNAtTies(), r"'LAPACK 1: zero'.*the largest entry is nan"),
         (NaNInside(), r"'.*is nan"),
-        (NoSecondArgument(), r"'LAPACK 1: zero', n = 2, .*it raises TypeError in floor: .*matrix\(\)"),
-        (IgnoresTheWidth(), r"'.*with a width, and without"),
-        (OneWidthForAll(), r"n = 4.*with a width, and without"),
         (SharedScale(), r"not alone, n = 4, .*pair matrices of a batch and of each spectrum alone differ"),
         (NeedsABatch(), r"'LAPACK 1: zero', n = 4, .*raises TypeError in batches: several"),
         (OneBatchAxis(), r"not alone, n = 4, .*pair matrices of a batch with two axes"),
@@ -186,4 +163,3 @@ def test_properties_can_be_left_out():
     check_gap(PowerIterationGap(), np, without=(antisymmetry, permutation_equivariance))
     check_gap(Faulty(factor=2.0, bound_by=2.0), np, without=(wide_gaps,))
     check_gap(Faulty(factor=-1.0), np, without=(sign, wide_gaps))
-    check_gap(IgnoresTheWidth(), np, without=(floor,))

@@ -16,11 +16,9 @@ Source: M. B. Giles, "Collected matrix derivative results for forward and revers
 differentiation" (2008), sections 3.1 and 3.2.
 """
 
-from typing import cast
-
 from specgrad._array import adjoint, column_products, hermitian_part
 from specgrad._typing import Array
-from specgrad.gaps import FlooredGapRule, GapRule, RoundingFloor
+from specgrad.gaps import GapRule, RoundingFloor
 
 __all__ = ["jvp", "vjp"]
 
@@ -69,8 +67,7 @@ def _middle(values: Array, inner: Array, vectors_cotangent: Array, gap: GapRule)
     # An antisymmetric rule meets the anti-Hermitian part alone, and makes it Hermitian.
     inner = 0.5 * inner
     inner = inner - adjoint(inner)
-    tie_width = noise.tie_width(values, inner, vectors_cotangent)
-    return cast(FlooredGapRule, gap).matrix(values, tie_width) * inner
+    return gap.matrix(values) * noise.signal(values, inner, vectors_cotangent)
 
 
 def _scaled_rows(scales: Array, matrix: Array) -> Array:

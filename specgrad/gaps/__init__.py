@@ -1,6 +1,6 @@
 """Gap rules: what stands for ``1/(l_j - l_i)`` where eigenvalues come close."""
 
-from specgrad.gaps._rule import FlooredGapRule, GapRule, RoundingFloor
+from specgrad.gaps._rule import GapRule, RoundingFloor
 from specgrad.gaps.cut import ClippedGap, TopNGap
 from specgrad.gaps.pointwise import BroadenedGap, ExactGap, MaskedGap
 from specgrad.gaps.series import BalancedPowerIterationGap, PadeGap, PowerIterationGap, TaylorGap
@@ -10,7 +10,6 @@ __all__ = [
     "BroadenedGap",
     "ClippedGap",
     "ExactGap",
-    "FlooredGapRule",
     "GapRule",
     "MaskedGap",
     "PadeGap",

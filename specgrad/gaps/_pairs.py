@@ -18,7 +18,7 @@ from specgrad._array import (
 )
 from specgrad._typing import Array
 
-__all__ = ["antisymmetric_pairs", "geometric_sum", "largest_reciprocal", "signed_pairs"]
+__all__ = ["antisymmetric_pairs", "geometric_sum", "largest_reciprocal", "negligible", "signed_pairs"]
 
 
 def geometric_sum(t: Array, terms: int) -> Array:
@@ -56,15 +56,19 @@ def antisymmetric_pairs(values: Array) -> tuple[Array, Array]:
     return weight * namespace(values).astype(t != 0, t.dtype), t
 
 
-def _reciprocals(values: Array) -> Array:
-    """``1/l``, and 0 for eigenvalues that are 0 beyond rounding."""
+def negligible(values: Array) -> Array:
+    """The magnitude up to which eigenvalues are 0 beyond rounding, shape (..., 1)."""
     xp = namespace(values)
     precision = eps(values)
-    negligible = xp.maximum(
+    return xp.maximum(
         precision**2 * magnitude_scale(values),
         xp.full((), smallest_normal(values) / precision, dtype=values.dtype, device=device(values)),
     )
-    return reciprocal(values, where=xp.abs(values) > negligible)
+
+
+def _reciprocals(values: Array) -> Array:
+    """``1/l``, and 0 for eigenvalues that are 0 beyond rounding."""
+    return reciprocal(values, where=namespace(values).abs(values) > negligible(values))
 
 
 def largest_reciprocal(values: Array) -> Array:

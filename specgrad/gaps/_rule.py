@@ -1,18 +1,18 @@
 """What a gap rule must offer, and the rounding floor that an antisymmetric rule may carry.
 
 Any frozen dataclass with ``matrix(values)`` and ``bound(values)`` is a gap rule. One whose pair matrix
-is antisymmetric may carry a field ``noise``, a `RoundingFloor` or None; its ``matrix`` then takes a second
-argument, the width below which the floor makes a pair count as a tie.
+is antisymmetric may carry a field ``noise``, a `RoundingFloor` or None, which the derivative applies to the
+cotangent before the rule meets it.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import as_row, eps, namespace, squared_magnitude
+from specgrad._array import as_row, differences, eps, namespace, squared_magnitude
 from specgrad._require import require_at_least, require_method
 from specgrad._typing import Array
 
-__all__ = ["FlooredGapRule", "GapRule", "RoundingFloor", "no_ties", "require_floor"]
+__all__ = ["GapRule", "RoundingFloor", "require_floor"]
 
 
 class GapRule(Protocol):
@@ -34,15 +34,6 @@ class GapRule(Protocol):
 
     def bound(self, values: Array) -> Array:
         """An upper bound, shape (...), on the magnitude of the entries of ``matrix(values)``."""
-
-
-class FlooredGapRule(GapRule, Protocol):
-    """What an antisymmetric gap rule offers that can carry a rounding floor."""
-
-    noise: "RoundingFloor | None"
-
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
-        """The pair matrix, with 0 for pairs whose gap is at most `tie_width`, (..., n, n)."""
 
 
 @dataclass(frozen=True)
@@ -84,33 +75,26 @@ class RoundingFloor:
         for name in ("factor", "reach", "eps"):
             require_at_least(0, self, name)
 
-    def tie_width(self, values: Array, signal: Array, vectors_cotangent: Array) -> Array:
-        """The gap up to which each pair counts as a tie, shape (..., n, n): 0 where it is no rounding.
+    def signal(self, values: Array, inner: Array, vectors_cotangent: Array) -> Array:
+        """``Y`` with 0 for the entries that are rounding, shape (..., n, n).
 
         Parameters
         ----------
         values : array, shape (..., n)
             Eigenvalues.
-        signal, vectors_cotangent : array, shape (..., n, n)
+        inner, vectors_cotangent : array, shape (..., n, n)
             ``Y``, and ``gV`` from which it was computed.
         """
         xp = namespace(values)
         unit = self.factor * (eps(values) if self.eps is None else self.eps) * values.shape[-1] ** 0.5
         level = unit * xp.sqrt(xp.sum(squared_magnitude(vectors_cotangent), axis=-2, keepdims=True))
         reach = self.reach * xp.max(xp.abs(values), axis=-1, keepdims=True)
+        counts = (xp.abs(inner) > level + level.mT) | (xp.abs(differences(values)) >= as_row(reach))
         # As a product: in some libraries a selection takes as long as five of them.
-        return as_row(reach) * xp.astype(xp.abs(signal) <= level + level.mT, reach.dtype)
+        return xp.astype(counts, values.dtype) * inner
 
 
 def require_floor(noise: RoundingFloor | None) -> None:
     """Raise unless the rounding floor of a rule is one, or None."""
     if noise is not None:
-        require_method(noise, "tie_width", "noise", "RoundingFloor()")
-
-
-def no_ties(pairs: Array, gaps: Array, tie_width: Array | None) -> Array:
-    """The pair matrix with 0 for pairs whose gap is at most the width."""
-    if tie_width is None:
-        return pairs
-    xp = namespace(gaps)
-    return xp.where(xp.abs(gaps) > tie_width, pairs, 0.0)
+        require_method(noise, "signal", "noise", "RoundingFloor()")

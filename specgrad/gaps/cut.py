@@ -6,7 +6,7 @@ from math import inf
 from specgrad._array import as_column, as_row, device, differences, namespace, off_diagonal, reciprocal
 from specgrad._require import require, require_whole
 from specgrad._typing import Array
-from specgrad.gaps._rule import RoundingFloor, no_ties, require_floor
+from specgrad.gaps._rule import RoundingFloor, require_floor
 
 __all__ = ["ClippedGap", "TopNGap"]
 
@@ -51,12 +51,12 @@ class ClippedGap:
         require(self, "limit", "a finite number above 0", lambda limit: 0 < limit < inf)
         require_floor(self.noise)
 
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+    def matrix(self, values: Array) -> Array:
         xp = namespace(values)
         gaps = differences(values)
         within = xp.abs(gaps) > 1.0 / self.limit
         clipped = self.limit * (xp.astype(gaps > 0, gaps.dtype) - xp.astype(gaps < 0, gaps.dtype))
-        return no_ties(xp.where(within, reciprocal(gaps, where=within), clipped), gaps, tie_width)
+        return xp.where(within, reciprocal(gaps, where=within), clipped)
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)
@@ -102,13 +102,12 @@ class TopNGap:
         require_whole(1, self, "count")
         require_floor(self.noise)
 
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+    def matrix(self, values: Array) -> Array:
         xp = namespace(values)
         by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
         leads = xp.argsort(by_magnitude, axis=-1) < self.count
         pairs = (as_row(leads) | as_column(leads)) & off_diagonal(values)
-        gaps = differences(values)
-        return no_ties(reciprocal(gaps, where=pairs), gaps, tie_width)
+        return reciprocal(differences(values), where=pairs)
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)

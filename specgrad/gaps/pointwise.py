@@ -7,7 +7,6 @@ from specgrad._array import (
     device,
     differences,
     eps,
-    infinite_diagonal,
     magnitude_scale,
     namespace,
     off_diagonal,
@@ -16,7 +15,7 @@ from specgrad._array import (
 )
 from specgrad._require import require_above, require_at_least
 from specgrad._typing import Array
-from specgrad.gaps._rule import RoundingFloor, no_ties, require_floor
+from specgrad.gaps._rule import RoundingFloor, require_floor
 
 __all__ = ["BroadenedGap", "ExactGap", "MaskedGap"]
 
@@ -49,10 +48,8 @@ class ExactGap:
     def __post_init__(self) -> None:
         require_floor(self.noise)
 
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
-        xp = namespace(values)
-        gaps = differences(values)
-        return no_ties(xp.reciprocal(gaps + infinite_diagonal(values)), gaps, tie_width)
+    def matrix(self, values: Array) -> Array:
+        return reciprocal(differences(values), where=off_diagonal(values))
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)
@@ -97,17 +94,16 @@ class MaskedGap:
         require_at_least(0, self, "tolerance")
         require_floor(self.noise)
 
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+    def matrix(self, values: Array) -> Array:
         xp = namespace(values)
         gaps = differences(values)
-        width = as_row(self._smallest_gap(values))
-        width = width if tie_width is None else xp.maximum(width, tie_width)
-        return reciprocal(gaps, where=xp.abs(gaps) > width)
+        return reciprocal(gaps, where=xp.abs(gaps) > as_row(self.tie_width(values)))
 
     def bound(self, values: Array) -> Array:
-        return 1.0 / self._smallest_gap(values)[..., 0]
+        return 1.0 / self.tie_width(values)[..., 0]
 
-    def _smallest_gap(self, values: Array) -> Array:
+    def tie_width(self, values: Array) -> Array:
+        """The gap up to which eigenvalues count as tied, shape (..., 1)."""
         tolerance = eps(values) ** 0.75 if self.tolerance is None else self.tolerance
         xp = namespace(values)
         if values.shape[-1] == 0:
@@ -152,7 +148,7 @@ class BroadenedGap:
         require_above(0, self, "width")
         require_floor(self.noise)
 
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+    def matrix(self, values: Array) -> Array:
         scale = magnitude_scale(values)
         # A compiler may contract a difference of scaled values, which then is not 0 at ties, and make one
         # division of two, whose divisor underflows. A half is exact, and keeps large differences finite.
@@ -160,13 +156,13 @@ class BroadenedGap:
         gaps = differences(0.5 * values) * (2.0 * unit)
         # The derivative at gap 0 is 1/w^2; on the diagonal reverse mode would add it up and take it away.
         gaps = namespace(values).where(off_diagonal(values), gaps, 0.0)
-        pairs = gaps / (gaps * gaps + self._relative_width(values) ** 2) * unit
-        return no_ties(pairs, differences(values), tie_width)
+        return gaps / (gaps * gaps + self.relative_width(values) ** 2) * unit
 
     def bound(self, values: Array) -> Array:
-        return 0.5 / (self._relative_width(values) * magnitude_scale(values)[..., 0])
+        return 0.5 / (self.relative_width(values) * magnitude_scale(values)[..., 0])
 
-    def _relative_width(self, values: Array) -> float:
+    def relative_width(self, values: Array) -> float:
+        """``w`` in units of ``max|l|``."""
         width: float = eps(values) ** 0.75 if self.width is None else self.width
         least: float = smallest_normal(values) ** 0.5  # its square must not be 0
         return max(width, least)

@@ -6,11 +6,11 @@ of ``1/(1 - q)``. They accept indefinite spectra; ``q`` is then in [-1, 1].
 
 from dataclasses import dataclass
 
-from specgrad._array import differences, eps, namespace, off_diagonal
+from specgrad._array import eps, namespace, off_diagonal
 from specgrad._require import require_above, require_whole
 from specgrad._typing import Array
 from specgrad.gaps._pairs import antisymmetric_pairs, geometric_sum, largest_reciprocal, signed_pairs
-from specgrad.gaps._rule import RoundingFloor, no_ties, require_floor
+from specgrad.gaps._rule import RoundingFloor, require_floor
 
 __all__ = ["BalancedPowerIterationGap", "PadeGap", "PowerIterationGap", "TaylorGap"]
 
@@ -102,11 +102,10 @@ class BalancedPowerIterationGap:
         require_whole(1, self, "steps")
         require_floor(self.noise)
 
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+    def matrix(self, values: Array) -> Array:
         weight, t = antisymmetric_pairs(values)
         fewer = geometric_sum(t, self.steps - 1)
-        pairs = weight * (fewer + 0.5 * (1.0 - t * fewer))
-        return no_ties(pairs, differences(values), tie_width)
+        return weight * (fewer + 0.5 * (1.0 - t * fewer))
 
     def bound(self, values: Array) -> Array:
         return self.steps * largest_reciprocal(values)
@@ -148,9 +147,9 @@ class TaylorGap:
         require_whole(0, self, "degree")
         require_floor(self.noise)
 
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+    def matrix(self, values: Array) -> Array:
         weight, t = antisymmetric_pairs(values)
-        return no_ties(weight * geometric_sum(t, self.degree + 1), differences(values), tie_width)
+        return weight * geometric_sum(t, self.degree + 1)
 
     def bound(self, values: Array) -> Array:
         return (self.degree + 1) * largest_reciprocal(values)
@@ -203,16 +202,17 @@ class PadeGap:
         require_above(0, self, "resolution")
         require_floor(self.noise)
 
-    def matrix(self, values: Array, tie_width: Array | None = None) -> Array:
+    def matrix(self, values: Array) -> Array:
         weight, t = antisymmetric_pairs(values)
         half_q = 0.5 * (1.0 - t)
         numerator = geometric_sum(1.0 - half_q, 50)
         denominator = 2.0 - numerator - 2.0 * half_q**50
-        ratio = namespace(values).maximum(denominator / numerator, self._floor(values) + 0.0 * t)
-        return no_ties(weight / ratio, differences(values), tie_width)
+        ratio = namespace(values).maximum(denominator / numerator, self.least_ratio(values) + 0.0 * t)
+        return weight / ratio
 
     def bound(self, values: Array) -> Array:
-        return largest_reciprocal(values) / self._floor(values)
+        return largest_reciprocal(values) / self.least_ratio(values)
 
-    def _floor(self, values: Array) -> float:
+    def least_ratio(self, values: Array) -> float:
+        """Where ``Q/P`` is held from below."""
         return 64 * eps(values) if self.resolution is None else self.resolution

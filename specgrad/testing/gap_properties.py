@@ -1,7 +1,7 @@
 """What a gap rule must satisfy, property by property."""
 
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from specgrad._array import (
     off_diagonal,
 )
 from specgrad._typing import Array
-from specgrad.gaps import FlooredGapRule, GapRule
+from specgrad.gaps import GapRule
 
 __all__ = [
     "GAP_PROPERTIES",
@@ -23,7 +23,6 @@ __all__ = [
     "antisymmetry",
     "batches",
     "bound_holds",
-    "floor",
     "permutation_equivariance",
     "scale_equivariance",
     "sign",
@@ -132,20 +131,6 @@ def scale_equivariance(rule: GapRule, values: Array) -> None:
         _require_close(scaled, rule.matrix(values), f"the pair matrices at scales 1 and {scale:g}")
 
 
-def floor(rule: GapRule, values: Array) -> None:
-    """A rule with a field ``noise`` takes a width per pair: 0 up to that gap, its plain entries beyond."""
-    if not hasattr(rule, "noise"):
-        return
-    xp = namespace(values)
-    position = np.arange(values.shape[-1])
-    numbers = np.asarray([0.0, 2.0, 0.5])[(position[:, None] + position) % 3]
-    gaps = xp.abs(differences(values))
-    widths = gaps * xp.asarray(numbers, dtype=values.dtype, device=values.device)
-    floored = cast(FlooredGapRule, rule).matrix(values, widths)
-    expected = xp.where(gaps > widths, rule.matrix(values), 0.0)
-    _require_close(floored, expected, "the pair matrix with a width, and without it but 0 up to that gap,")
-
-
 def batches(rule: GapRule, values: Array) -> None:
     """Each spectrum of a batch is treated as alone, whatever the batch axes, and a batch may be empty."""
     xp = namespace(values)
@@ -168,7 +153,6 @@ GAP_PROPERTIES: tuple[GapProperty, ...] = (
     antisymmetry,
     permutation_equivariance,
     scale_equivariance,
-    floor,
     batches,
 )
 """What `check_gap` checks, in this order."""
