@@ -15,9 +15,12 @@ def warn_once(message: str, category: type[Warning]) -> None:
 
     Frames of array libraries are not the caller's.
     """
-    inside = {"specgrad", "specgrad_torch", "specgrad_jax", *map(_package, libraries())}
+    inside = {__package__, *map(_package, libraries())}
     frame = sys._getframe(1)
-    while frame.f_back is not None and _package(frame.f_globals.get("__name__", "")) in inside:
+    while frame.f_back is not None:
+        package = _package(frame.f_globals.get("__name__", ""))
+        if package not in inside and not package.startswith(f"{__package__}_"):  # of an adapter
+            break
         frame = frame.f_back
     site = (category, frame.f_code.co_filename, frame.f_lineno)
     if site not in _WARNED:

@@ -10,7 +10,7 @@ from specgrad.primitives import Eigh
 from specgrad.results import EighResult, TruncatedEighResult
 from specgrad.solvers import DenseEigh, Solver, has_own_derivative, prepare, require_complete
 from specgrad.truncation import Truncation
-from specgrad.validation import require_matrices, to_computing_precision
+from specgrad.validation import require_hermitian, require_matrices, to_computing_precision
 
 __all__ = ["eigh", "eigvalsh"]
 
@@ -150,5 +150,7 @@ def _decompose(
     precision, a = eps(a), to_computing_precision(a)
     if gap is None and not has_own_derivative(solver):
         gap = _DEFAULT_GAP
-    solver = prepare(solver, a, binding, check_finite, precision)
+    looked_at = binding.view(a) if check_finite else None
+    exactly = None if looked_at is None else require_hermitian(looked_at, "a", precision)
+    solver = prepare(solver, exactly, binding)
     return binding.apply(Eigh(solver=solver, gap=gap, truncation=truncation, gauge=gauge), a)

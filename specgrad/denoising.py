@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import namespace, real_part
+from specgrad._array import eps, namespace, real_part
 from specgrad._require import as_number, require_at_least, require_method
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.functions import One
 from specgrad.gradients import GradientRule
-from specgrad.matrix_functions import require_choices
+from specgrad.method import Method
 from specgrad.primitives import SpectralFilter, Standardised
 from specgrad.results import DenoisingResult
 from specgrad.samples import (
@@ -19,9 +19,13 @@ from specgrad.samples import (
     require_samples,
 )
 from specgrad.solvers import DenseEigh, Solver
-from specgrad.statistics import of_covariance
 from specgrad.truncation import EnergyRatio, Truncation
-from specgrad.validation import first_index, require_matrices, to_computing_precision
+from specgrad.validation import (
+    first_index,
+    require_hermitian,
+    require_matrices,
+    to_computing_precision,
+)
 
 __all__ = ["Standardise", "denoising_matrix", "pca_denoise"]
 
@@ -115,8 +119,6 @@ def pca_denoise(
     require_samples(x, "x", correction)
     require_groups(groups, x)
     require_affine(weight, bias, x)
-    require_method(truncation, "keep", "truncation", "MaxRank(4)")
-    require_choices(One(), solver, gradient, truncation)
     matrix = _matrix(binding, scaling, solver, gradient, truncation)
     correction = as_number(correction, "correction")
     filtered = SpectralFilter(function=matrix, groups=groups, correction=correction, eps=0.0)
@@ -165,13 +167,12 @@ def denoising_matrix(
            [0.25, 0.25]])
     """
     require_matrices(covariance, "covariance")
-    require_method(truncation, "keep", "truncation", "MaxRank(4)")
-    require_choices(One(), solver, gradient, truncation)
-    covariance = to_computing_precision(covariance)
+    matrix = _matrix(binding, scaling, solver, gradient, truncation)
+    precision, covariance = eps(covariance), to_computing_precision(covariance)
     if check_finite and (seen := binding.view(covariance)) is not None:
-        require_finite_covariance(seen, "the data")
+        require_hermitian(seen, "covariance", precision)
         _require_variances(seen, scaling)
-    return binding.apply(_matrix(binding, scaling, solver, gradient, truncation), covariance)[0]
+    return binding.apply(matrix, covariance)[0]
 
 
 def _matrix(
@@ -182,9 +183,10 @@ def _matrix(
     truncation: Truncation,
 ) -> Primitive:
     """``C -> (M, ...)``."""
+    require_method(truncation, "keep", "truncation", "MaxRank(4)")
     if scaling is not None and not isinstance(scaling, Standardise):
         raise TypeError(f"scaling is {scaling!r}, and Standardise() or None is needed.")
-    projector = of_covariance(binding, One(), solver, gradient, truncation)
+    projector = Method(One(), solver, gradient, truncation).of_covariance(binding)
     return projector if scaling is None else Standardised(function=projector, eps=scaling.eps)
 
 

@@ -1,35 +1,17 @@
 r"""Functions of Hermitian matrices with derivatives that are exact at every gap, ties included."""
 
-from typing import cast
-
-from specgrad._array import eps
+from specgrad._array import eps, identity
 from specgrad._require import require_method
-from specgrad._typing import Array, Arrays
-from specgrad.bind import Binding, Primitive, differentiable
-from specgrad.derivatives.newton_schulz import residual
-from specgrad.functions import Domain, InverseSqrt, MatrixFunction, One, Sqrt
-from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
-from specgrad.primitives import ApplyFunction, SquareRoot
-from specgrad.solvers import (
-    DenseEigh,
-    RootSolver,
-    Solver,
-    has_own_derivative,
-    is_root_solver,
-    prepare,
-    require_complete,
-)
+from specgrad._typing import Array
+from specgrad.bind import Binding, differentiable
+from specgrad.functions import MatrixFunction, One
+from specgrad.gradients import GradientRule
+from specgrad.method import Method
+from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.truncation import Truncation
-from specgrad.validation import is_exactly_hermitian, require_domain, require_matrices, to_computing_precision
+from specgrad.validation import require_hermitian, require_matrices, to_computing_precision
 
-__all__ = [
-    "as_primitive",
-    "evaluate",
-    "judge",
-    "matrix_function",
-    "require_choices",
-    "spectral_projector",
-]
+__all__ = ["evaluate", "matrix_function", "spectral_projector"]
 
 
 @differentiable
@@ -92,7 +74,7 @@ def matrix_function(
     array([[1., 0.],
            [0., 1.]])
     """
-    return evaluate(binding, a, function, solver, gradient, truncation, check_finite)
+    return evaluate(binding, a, Method(function, solver, gradient, truncation), check_finite)
 
 
 @differentiable
@@ -138,113 +120,22 @@ def spectral_projector(
            [0., 0., 1.]])
     """
     require_method(truncation, "keep", "truncation", "MaxRank(4)")
-    return evaluate(binding, a, One(), solver, gradient, truncation, check_finite)
+    return evaluate(binding, a, Method(One(), solver, gradient, truncation), check_finite)
 
 
 def evaluate(
     binding: Binding,
     a: Array,
-    function: MatrixFunction,
-    solver: Solver | RootSolver,
-    gradient: GradientRule | None,
-    truncation: Truncation | None,
+    method: Method,
     check_finite: bool,
+    name: str = "a",
+    shift: float = 0.0,
 ) -> Array:
-    """``f(A)`` on a binding, after the checks that all matrix functions share."""
-    require_matrices(a, "a")
-    require_choices(function, solver, gradient, truncation)
+    """``f(A + shift I)`` on a binding, after the checks that all matrix functions share."""
+    require_matrices(a, name)
     precision, a = eps(a), to_computing_precision(a)
-    if not is_root_solver(solver):
-        solver = prepare(cast(Solver, solver), a, binding, check_finite, precision)
-    elif check_finite and (seen := binding.view(a)) is not None:
-        is_exactly_hermitian(seen, "a", precision)
-    outputs = binding.apply(as_primitive(function, solver, gradient, truncation), a)
-    judge(binding, outputs, function, solver, truncation)
+    looked_at = binding.view(a) if check_finite else None
+    exactly = None if looked_at is None else require_hermitian(looked_at, name, precision)
+    outputs = binding.apply(method.primitive(exactly, binding), a + shift * identity(a) if shift else a)
+    method.judge(binding, outputs)
     return outputs[0]
-
-
-def require_choices(
-    function: MatrixFunction,
-    solver: Solver | RootSolver,
-    gradient: GradientRule | None,
-    truncation: Truncation | None,
-) -> None:
-    """Raise for values that cannot do what is asked of them, or do not go together."""
-    require_method(function, "divided_difference", "function", "Log() or FromDerivative(f, derivative)")
-    if truncation is not None:
-        require_method(truncation, "keep", "truncation", "MaxRank(4)")
-    require_complete(solver)
-    if is_root_solver(solver):
-        if not isinstance(function, Sqrt | InverseSqrt) or gradient is not None or truncation is not None:
-            raise ValueError(
-                f"{solver} computes square roots and inverse square roots by products and differentiates its "
-                f"own steps; it was given {function}, gradient={gradient} and truncation={truncation}. Pass "
-                "gradient=None and truncation=None, or solver=DenseEigh() for other functions and choices."
-            )
-        return
-    require_method(solver, "solve", "solver", "DenseEigh()")
-    gradient = _rule(cast(Solver, solver), gradient)
-    require_method(gradient, "vjp", "gradient", "DaleckiiKrein()")
-    _require_partners(gradient, function, truncation)
-
-
-def as_primitive(
-    function: MatrixFunction,
-    solver: Solver | RootSolver,
-    gradient: GradientRule | None,
-    truncation: Truncation | None,
-) -> Primitive:
-    """``A -> (f(A), ...)`` for choices that go together and a solver that is prepared for its input."""
-    if is_root_solver(solver):
-        return SquareRoot(solver=solver, inverse_first=isinstance(function, InverseSqrt))
-    solver = cast(Solver, solver)
-    rule = _rule(solver, gradient)
-    return ApplyFunction(function=function, solver=solver, gradient=rule, truncation=truncation)
-
-
-def judge(
-    binding: Binding,
-    outputs: Arrays,
-    function: MatrixFunction,
-    solver: Solver | RootSolver,
-    truncation: Truncation | None,
-) -> None:
-    """Look at what the primitive put out, where it can be looked at: the residual, or the eigenvalues."""
-    if is_root_solver(solver):
-        root, inverse = (binding.view(output) for output in outputs)
-        if root is not None and inverse is not None:
-            solver.residual.judge(residual(root, inverse), solver.steps)
-        return
-    domain: Domain | None = getattr(function, "domain", None)
-    values = binding.view(outputs[-2])
-    if domain is not None and values is not None:
-        require_domain(values, None if truncation is None else binding.view(outputs[1]), function, domain)
-
-
-# Made here once: compilers follow the construction of a value less well than its use.
-_EXACT = DaleckiiKrein()
-
-
-def _rule(solver: Solver, gradient: GradientRule | None) -> GradientRule:
-    """The gradient rule that was given, or the solver's own."""
-    if gradient is not None:
-        return gradient
-    return ThroughSolver(solver) if has_own_derivative(solver) else _EXACT
-
-
-def _require_partners(
-    gradient: GradientRule, function: MatrixFunction, truncation: Truncation | None
-) -> None:
-    """Raise for a gradient rule that does not go with the function or a truncation."""
-    if isinstance(gradient, NewtonSchulzGradient) and (
-        truncation is not None or not isinstance(function, Sqrt | InverseSqrt)
-    ):
-        raise ValueError(
-            f"{gradient} differentiates square roots and inverse square roots without a truncation, and was "
-            f"given {function} and truncation={truncation}. Use gradient=DaleckiiKrein()."
-        )
-    if isinstance(gradient, ThroughSolver) and truncation is not None:
-        raise ValueError(
-            f"{gradient.solver} differentiates its own steps, which know no truncation. Use "
-            "solver=DenseEigh(), or gradient=DaleckiiKrein()."
-        )

@@ -1,14 +1,12 @@
 """Covariances of samples, and their pooling, differentiable in the data."""
 
-from typing import cast
-
 from specgrad._require import as_number
 from specgrad._typing import Array
-from specgrad.bind import Binding, Primitive, differentiable
+from specgrad.bind import Binding, differentiable
 from specgrad.composed_functions import Shifted
 from specgrad.functions import MatrixFunction, Sqrt
 from specgrad.gradients import GradientRule
-from specgrad.matrix_functions import as_primitive, judge, require_choices
+from specgrad.method import Method
 from specgrad.primitives import Covariance, PooledCovariance
 from specgrad.samples import (
     in_one_precision,
@@ -17,11 +15,11 @@ from specgrad.samples import (
     require_samples,
     require_weights,
 )
-from specgrad.solvers import DenseEigh, RootSolver, Solver, guarded, is_root_solver
+from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver
 from specgrad.truncation import Truncation
 from specgrad.validation import to_computing_precision
 
-__all__ = ["covariance", "covariance_pool", "of_covariance", "shifted"]
+__all__ = ["covariance", "covariance_pool", "shifted"]
 
 
 @differentiable
@@ -153,16 +151,16 @@ def covariance_pool(
     array([2., 0., 3.])
     """
     require_samples(x, "x", correction)
-    require_choices(function, solver, gradient, truncation)
     x = to_computing_precision(x)
     correction, eps = as_number(correction, "correction"), as_number(eps, "eps")
     function, shift = shifted(function, eps, truncation)
-    image = of_covariance(binding, function, solver, gradient, truncation)
-    outputs = binding.apply(PooledCovariance(function=image, correction=correction, eps=shift), x)
+    method = Method(function, solver, gradient, truncation)
+    pooled = PooledCovariance(function=method.of_covariance(binding), correction=correction, eps=shift)
+    outputs = binding.apply(pooled, x)
     if check_finite and (seen := binding.view(outputs[1])) is not None:
         require_finite_covariance(seen, "x")
     if check_finite or is_root_solver(solver):
-        judge(binding, outputs[2:], function, solver, truncation)
+        method.judge(binding, outputs[2:])
     return outputs[0]
 
 
@@ -176,16 +174,3 @@ def shifted(
     if truncation is None or not eps:
         return function, eps
     return Shifted(function=function, shift=eps), 0.0
-
-
-def of_covariance(
-    binding: Binding,
-    function: MatrixFunction,
-    solver: Solver | RootSolver,
-    gradient: GradientRule | None,
-    truncation: Truncation | None,
-) -> Primitive:
-    """``C -> (f(C), ...)`` for a covariance that nobody has looked at, which one bad sample may spoil."""
-    if not is_root_solver(solver):
-        solver = guarded(cast(Solver, solver), binding)
-    return as_primitive(function, solver, gradient, truncation)

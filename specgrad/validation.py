@@ -8,9 +8,9 @@ from specgrad.truncation import leading
 __all__ = [
     "batch_index",
     "first_index",
-    "is_exactly_hermitian",
     "require_domain",
     "require_floating",
+    "require_hermitian",
     "require_matrices",
     "to_computing_precision",
 ]
@@ -49,8 +49,8 @@ def to_computing_precision(a: Array) -> Array:
     return xp.astype(a, xp.complex64 if is_complex(a) else xp.float32)
 
 
-def is_exactly_hermitian(a: Array, name: str, precision: float) -> bool:
-    """Whether all is Hermitian to the last bit; raise if not finite, or clearly not Hermitian.
+def require_hermitian(a: Array, name: str, precision: float) -> bool:
+    """Raise unless all is finite, and Hermitian to rounding; whether it is so to the last bit.
 
     `a` must be readable. `precision` is the relative rounding of its entries; the square root of that
     separates rounding from meaning.

@@ -1,12 +1,12 @@
 """Whitening of samples, and the matrix that whitens, differentiable."""
 
-from specgrad._array import identity
 from specgrad._require import as_number
 from specgrad._typing import Array
 from specgrad.bind import Binding, differentiable
 from specgrad.functions import InverseSqrt
 from specgrad.gradients import GradientRule
-from specgrad.matrix_functions import evaluate, judge, require_choices
+from specgrad.matrix_functions import evaluate
+from specgrad.method import Method
 from specgrad.primitives import SpectralFilter
 from specgrad.results import WhiteningResult
 from specgrad.samples import (
@@ -17,9 +17,8 @@ from specgrad.samples import (
     require_samples,
 )
 from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver
-from specgrad.statistics import of_covariance, shifted
+from specgrad.statistics import shifted
 from specgrad.truncation import EigenvalueFloor, EnergyRatio, Truncation
-from specgrad.validation import require_matrices
 
 __all__ = ["whitening_matrix", "zca_whiten"]
 
@@ -101,16 +100,16 @@ def zca_whiten(
     require_samples(x, "x", correction)
     require_groups(groups, x)
     require_affine(weight, bias, x)
-    require_choices(InverseSqrt(), solver, gradient, truncation)
     correction, eps = as_number(correction, "correction"), as_number(eps, "eps")
     function, shift = shifted(InverseSqrt(), eps, truncation)
-    image = of_covariance(binding, function, solver, gradient, truncation)
-    filtered = SpectralFilter(function=image, groups=groups, correction=correction, eps=shift)
+    method = Method(function, solver, gradient, truncation)
+    whitening = method.of_covariance(binding)
+    filtered = SpectralFilter(function=whitening, groups=groups, correction=correction, eps=shift)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
         require_finite_covariance(seen, "x")
     if check_finite or is_root_solver(solver):
-        judge(binding, outputs[2:-2], function, solver, truncation)
+        method.judge(binding, outputs[2:-2])
     return WhiteningResult(*outputs[:3])
 
 
@@ -154,8 +153,6 @@ def whitening_matrix(
            [0. , 1. , 0. ],
            [0. , 0. , 0. ]])
     """
-    require_matrices(covariance, "covariance")
     function, shift = shifted(InverseSqrt(), as_number(eps, "eps"), truncation)
-    if shift:
-        covariance = covariance + shift * identity(covariance)
-    return evaluate(binding, covariance, function, solver, gradient, truncation, check_finite)
+    method = Method(function, solver, gradient, truncation)
+    return evaluate(binding, covariance, method, check_finite, "covariance", shift)

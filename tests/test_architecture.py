@@ -26,8 +26,9 @@ FLOORS = (
     {"samples", "solvers"},
     {"gradients"},
     {"primitives"},
-    {"decompositions", "matrix_functions", "transforms"},
-    {"named_functions", "statistics"},
+    {"decompositions", "method", "transforms"},
+    {"matrix_functions", "statistics"},
+    {"named_functions"},
     {"denoising", "whitening"},
     {"testing", "cli"},
 )

@@ -207,6 +207,17 @@ def test_dropped_eigenvalues_may_lie_outside_the_domain(backend, double):
     np.testing.assert_allclose(root, np.diag([2**-0.5, 1.0, 0.0, 0.0]), atol=1e-15)
 
 
+def test_a_truncation_keeps_the_largest_magnitudes_of_an_indefinite_matrix(backend, double):
+    a = backend.array(np.diag([-4.0, 1.0, 2.0]).astype(double))
+    image = specgrad.matrix_function(a, Shifted(Sqrt(), 5.0), truncation=MaxRank(1))
+    np.testing.assert_allclose(backend.numpy(image), np.diag([1.0, 0.0, 0.0]), atol=1e-15)
+
+
+def test_a_negative_leading_eigenvalue_is_no_root_of_the_next():
+    with pytest.raises(ValueError, match=r"Sqrt\(\) needs no negative eigenvalues"):
+        specgrad.sqrtm(np.diag([-4.0, 1.0, 2.0]), truncation=MaxRank(1))
+
+
 @pytest.mark.parametrize(
     ("function", "values", "word"),
     [

@@ -19,6 +19,7 @@ from specgrad import (
     pca_denoise,
     powm,
     vjp,
+    whitening_matrix,
     zca_whiten,
 )
 
@@ -159,3 +160,20 @@ def test_parameters_of_the_wrong_shape(backend):
         covariance(x, weight)
     with pytest.raises(TypeError, match=r"weights must be an array of a real floating"):
         covariance(x, backend.array(np.ones(40, dtype="int64")))
+
+
+@pytest.mark.parametrize("matrix", [whitening_matrix, denoising_matrix])
+def test_a_covariance_at_hand_must_be_one(matrix):
+    with pytest.raises(ValueError, match="covariance is not Hermitian"):
+        matrix(np.array([[4.0, 2.0], [0.0, 4.0]]))
+    with pytest.raises(ValueError, match="covariance has NaN or infinite entries"):
+        matrix(np.diag([1.0, np.nan]))
+
+
+def test_a_covariance_in_half_precision_is_shifted_in_the_computing_precision(backend):
+    if not hasattr(backend.xp, "float16"):
+        pytest.skip(f"{backend.name} has no float16")
+    half = backend.array(np.eye(2, dtype=np.float16))
+    for eps in (4e-4, 1e5):  # lost beside 1, and beyond the range of float16
+        matrix = backend.numpy(whitening_matrix(half, eps=eps, truncation=None))
+        np.testing.assert_allclose(matrix, np.eye(2) / np.sqrt(1 + eps), rtol=1e-6)

@@ -27,12 +27,15 @@ class ApplyFunction:
     solver : Solver
     gradient : GradientRule
     truncation : Truncation or None
+    semidefinite : bool
+        Whether ``A`` is known to be positive semi-definite, which spares a sort by magnitude.
     """
 
     function: MatrixFunction
     solver: Solver
     gradient: GradientRule
     truncation: Truncation | None
+    semidefinite: bool
 
     def forward(self, a: Array) -> Arrays:
         values, vectors = decompose(self.solver, a)
@@ -41,7 +44,11 @@ class ApplyFunction:
             image = self.function(_defined(self.function, values))
             return (vectors * as_row(image)) @ adjoint(vectors), values, vectors
         xp = namespace(values)
-        values, vectors = _dominant_first(self.function, values, vectors)
+        if self.semidefinite:
+            values, vectors = xp.flip(values, axis=-1), xp.flip(vectors, axis=-1)
+        else:
+            by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
+            values, vectors = take_columns(by_magnitude, values, vectors)
         kept = leading_run(self.truncation.keep(a, values, vectors))
         image = self.function(_defined(self.function, stand_in(values, kept)))
         image = xp.where(kept, image, 0.0)
@@ -151,16 +158,6 @@ def _unpack(rest: Arrays) -> tuple[Array | None, Array, Array, Array]:
 def _is_full(rank: Array | None, size: int) -> bool:
     """Whether it can be seen that every matrix of the batch keeps all its eigenvalues."""
     return rank is not None and bool(namespace(rank).all(rank == size))
-
-
-def _dominant_first(function: MatrixFunction, values: Array, vectors: Array) -> tuple[Array, Array]:
-    """By descending magnitude; of ascending values, if the function knows no negative ones, the reverse."""
-    xp = namespace(values)
-    domain: Domain | None = getattr(function, "domain", None)
-    if domain is not None and not domain.includes_negative:
-        return xp.flip(values, axis=-1), xp.flip(vectors, axis=-1)
-    by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
-    return take_columns(by_magnitude, values, vectors)
 
 
 def _without_rounding(function: MatrixFunction, values: Array) -> Array:

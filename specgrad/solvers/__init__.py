@@ -15,7 +15,7 @@ from specgrad.solvers._protocol import (
     require_complete,
 )
 from specgrad.solvers.dense import DenseEigh, DenseSVD
-from specgrad.solvers.fallback import Fallback, Guarded, HermitianPart, decompose, guarded, prepare
+from specgrad.solvers.fallback import Fallback, Guarded, HermitianPart, decompose, prepare
 from specgrad.solvers.newton_schulz import (
     AcceptResidual,
     ConvergenceWarning,
@@ -45,7 +45,6 @@ __all__ = [
     "Solver",
     "WarnResidual",
     "decompose",
-    "guarded",
     "has_own_derivative",
     "is_root_solver",
     "prepare",

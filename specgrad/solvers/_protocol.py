@@ -56,7 +56,6 @@ class DifferentiatedSolver(Protocol):
 class RootSolver(Protocol):
     """A frozen value that finds square roots without eigenvalues, with the derivative of its own steps."""
 
-    steps: int
     residual: "ResidualPolicy"
 
     def root(self, a: Array) -> tuple[Array, Array]:
@@ -79,8 +78,8 @@ class Viewer(Protocol):
 class ResidualPolicy(Protocol):
     """What to do with the residual of an iteration."""
 
-    def judge(self, residual: Array, steps: int) -> None:
-        """Look at residuals, shape (...), whose values can be read."""
+    def judge(self, residual: Array, solver: RootSolver) -> None:
+        """Look at the residuals of a solver, shape (...), whose values can be read."""
 
 
 def has_own_derivative(solver: Solver) -> TypeGuard[DifferentiatedSolver]:
@@ -92,7 +91,7 @@ def require_complete(solver: Solver | RootSolver) -> None:
     """Raise unless a solver that has a root, or part of a derivative, has all that belongs to it."""
     needed: tuple[str, ...] = ()
     if hasattr(solver, "root"):
-        needed = ("root", "root_vjp", "root_jvp", "steps", "residual")
+        needed = ("root", "root_vjp", "root_jvp", "residual")
     elif hasattr(solver, "vjp"):
         needed = ("solve", "vjp", "jvp")
     missing = [name for name in needed if not hasattr(solver, name)]

@@ -7,9 +7,9 @@ from specgrad._require import require_method
 from specgrad._typing import Array
 from specgrad.solvers._protocol import ConvergenceError, Solver, Viewer, has_own_derivative
 from specgrad.solvers.refined import Refined
-from specgrad.validation import batch_index, is_exactly_hermitian
+from specgrad.validation import batch_index
 
-__all__ = ["Fallback", "Guarded", "HermitianPart", "decompose", "guarded", "prepare"]
+__all__ = ["Fallback", "Guarded", "HermitianPart", "decompose", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -110,32 +110,20 @@ class HermitianPart:
         return self.solver.solve(hermitian_part(a))
 
 
-def prepare(solver: Solver, a: Array, viewer: Viewer, check_finite: bool, precision: float) -> Solver:
+def prepare(solver: Solver, seen: bool | None, viewer: Viewer) -> Solver:
     """The solver, wrapped in what its input needs: nothing if it is seen to be finite and Hermitian.
 
     Parameters
     ----------
     solver : Solver
-    a : array
-        The input.
+    seen : bool or None
+        Whether the input, all of it finite, is Hermitian to the last bit; None if nobody has looked.
     viewer : Viewer
-        Looks at the input, where that is possible.
-    check_finite : bool
-        Whether to raise for what is seen.
-    precision : float
-        Relative rounding of the entries.
+        Looks at it later, where that is possible.
     """
-    if has_own_derivative(solver):  # it computes its forward pass again and sees to its input itself
+    if seen or has_own_derivative(solver):  # such a solver computes its forward pass again, from the input
         return solver
-    seen = viewer.view(a) if check_finite else None
-    if seen is None:
-        return guarded(solver, viewer)
-    return solver if is_exactly_hermitian(seen, "a", precision) else HermitianPart(solver)
-
-
-def guarded(solver: Solver, viewer: Viewer) -> Solver:
-    """The solver, wrapped in what input needs that nobody has looked at."""
-    return solver if has_own_derivative(solver) else Guarded(HermitianPart(solver), viewer)
+    return Guarded(HermitianPart(solver), viewer) if seen is None else HermitianPart(solver)
 
 
 def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ from specgrad._require import require_at_least, require_method, require_whole
 from specgrad._typing import Array
 from specgrad._warn import warn_once
 from specgrad.derivatives import newton_schulz
-from specgrad.solvers._protocol import ConvergenceError, ResidualPolicy
+from specgrad.solvers._protocol import ConvergenceError, ResidualPolicy, RootSolver
 
 __all__ = [
     "AcceptResidual",
@@ -36,10 +36,10 @@ class WarnResidual:
     def __post_init__(self) -> None:
         require_at_least(0, self, "tolerance")
 
-    def judge(self, residual: Array, steps: int) -> None:
+    def judge(self, residual: Array, solver: RootSolver) -> None:
         excess = _excess(residual, self.tolerance)
         if excess is not None:
-            warn_once(_explain(excess, steps), ConvergenceWarning)
+            warn_once(_explain(excess, solver), ConvergenceWarning)
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class RaiseResidual:
     def __post_init__(self) -> None:
         require_at_least(0, self, "tolerance")
 
-    def judge(self, residual: Array, steps: int) -> None:
+    def judge(self, residual: Array, solver: RootSolver) -> None:
         excess = _excess(residual, self.tolerance)
         if excess is not None:
-            raise ConvergenceError(_explain(excess, steps))
+            raise ConvergenceError(_explain(excess, solver))
 
 
 @dataclass(frozen=True)
 class AcceptResidual:
     """Take the iterate as it is: iSQRT-COV as published."""
 
-    def judge(self, residual: Array, steps: int) -> None:
+    def judge(self, residual: Array, solver: RootSolver) -> None:
         return
 
 
@@ -123,9 +123,9 @@ def _excess(residual: Array, tolerance: float) -> float | None:
     return None if largest <= tolerance else largest
 
 
-def _explain(residual: float, steps: int) -> str:
+def _explain(residual: float, solver: RootSolver) -> str:
     return (
-        f"NewtonSchulz has not converged in {steps} steps: the residual of root times inverse is "
+        f"{solver} has not converged: the residual of root times inverse is "
         f"{residual:.1e}. Take more steps, add to the diagonal, or use solver=DenseEigh(); "
         "residual=AcceptResidual() takes the iterate as it is."
     )

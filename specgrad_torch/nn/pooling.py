@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from specgrad import DenseEigh, EigenvalueFloor, Sqrt
 from specgrad._require import require_at_least
 from specgrad.functions import MatrixFunction
-from specgrad.gradients import GradientRule, NewtonSchulzGradient, ThroughSolver
-from specgrad.matrix_functions import require_choices
-from specgrad.solvers import RootSolver, Solver, has_own_derivative, is_root_solver
+from specgrad.gradients import GradientRule
+from specgrad.method import Method, knows_truncation
+from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
 from specgrad_torch import covariance_pool
 
@@ -113,7 +113,7 @@ class CovariancePooling(nn.Module):
 
     def require_choices(self, solver: Solver | RootSolver, gradient: GradientRule | None) -> None:
         """Raise if the layer could not work with these."""
-        require_choices(self.function, solver, gradient, self._truncation(solver, gradient))
+        Method(self.function, solver, gradient, self._truncation(solver, gradient))
 
     def extra_repr(self) -> str:
         return (
@@ -146,7 +146,4 @@ class CovariancePooling(nn.Module):
 
     def _truncation(self, solver: Solver | RootSolver, gradient: GradientRule | None) -> Truncation | None:
         """The truncation, unless the method differentiates its own steps."""
-        own = has_own_derivative(solver) if gradient is None else isinstance(gradient, ThroughSolver)
-        if own or is_root_solver(solver) or isinstance(gradient, NewtonSchulzGradient):
-            return None
-        return self.truncation
+        return self.truncation if knows_truncation(solver, gradient) else None

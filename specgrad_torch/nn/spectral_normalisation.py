@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from specgrad._require import require_at_least
 from specgrad.functions import MatrixFunction
 from specgrad.gradients import GradientRule
-from specgrad.matrix_functions import require_choices
+from specgrad.method import Method
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
 from specgrad_torch._bind import without_autocast
@@ -100,7 +100,7 @@ class SpectralNormalisation(nn.Module):
 
     def require_choices(self, solver: Solver | RootSolver, gradient: GradientRule | None) -> None:
         """Raise if the layer could not work with these."""
-        require_choices(self.function, solver, gradient, self.truncation)
+        Method(self.function, solver, gradient, self.truncation)
 
     def filter(self, samples: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
         """The output for samples (C, m), and what the running statistics follow: mean and matrix."""

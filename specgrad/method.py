@@ -1,0 +1,143 @@
+"""How a function of Hermitian matrices is computed and differentiated, as one value."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from specgrad._require import require_method
+from specgrad._typing import Arrays
+from specgrad.bind import Binding, Primitive
+from specgrad.derivatives.newton_schulz import residual
+from specgrad.functions import Domain, InverseSqrt, MatrixFunction, Sqrt
+from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
+from specgrad.primitives import ApplyFunction, SquareRoot
+from specgrad.solvers import (
+    RootSolver,
+    Solver,
+    has_own_derivative,
+    is_root_solver,
+    prepare,
+    require_complete,
+)
+from specgrad.truncation import Truncation
+from specgrad.validation import require_domain
+
+__all__ = ["Method", "knows_truncation"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A function of eigenvalues, the solver that finds them, a gradient rule, and which of them to keep.
+
+    Each system of the papers is one.
+
+    Parameters
+    ----------
+    function : MatrixFunction
+    solver : Solver or RootSolver
+    gradient : GradientRule or None
+        None: the solver's own, or the exact one.
+    truncation : Truncation or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        For values that cannot do what is asked of them, or do not go together.
+    """
+
+    function: MatrixFunction
+    solver: Solver | RootSolver
+    gradient: GradientRule | None
+    truncation: Truncation | None
+
+    def __post_init__(self) -> None:
+        example = "Log() or FromDerivative(f, derivative)"
+        require_method(self.function, "divided_difference", "function", example)
+        if self.truncation is not None:
+            require_method(self.truncation, "keep", "truncation", "MaxRank(4)")
+        require_complete(self.solver)
+        if not is_root_solver(self.solver):
+            require_method(self.solver, "solve", "solver", "DenseEigh()")
+            require_method(self._rule(), "vjp", "gradient", "DaleckiiKrein()")
+        self._require_root()
+        self._require_partners()
+
+    def primitive(self, seen: bool | None, binding: Binding) -> Primitive:
+        """``A -> (f(A), ...)`` for input that was seen to be Hermitian or not; see `prepare`."""
+        return self._primitive(seen, binding, semidefinite=False)
+
+    def of_covariance(self, binding: Binding) -> Primitive:
+        """``C -> (f(C), ...)`` for a covariance that nobody has looked at, which one bad sample may spoil."""
+        return self._primitive(None, binding, semidefinite=True)
+
+    def judge(self, binding: Binding, outputs: Arrays) -> None:
+        """Look at what the primitive put out, where it can be looked at: the residual, or the eigenvalues."""
+        if is_root_solver(self.solver):
+            root, inverse = (binding.view(output) for output in outputs)
+            if root is not None and inverse is not None:
+                self.solver.residual.judge(residual(root, inverse), self.solver)
+            return
+        domain: Domain | None = getattr(self.function, "domain", None)
+        values = binding.view(outputs[-2])
+        if domain is not None and values is not None:
+            rank = None if self.truncation is None else binding.view(outputs[1])
+            require_domain(values, rank, self.function, domain)
+
+    def _primitive(self, seen: bool | None, binding: Binding, semidefinite: bool) -> Primitive:
+        if is_root_solver(self.solver):
+            return SquareRoot(solver=self.solver, inverse_first=isinstance(self.function, InverseSqrt))
+        return ApplyFunction(
+            function=self.function,
+            solver=prepare(cast(Solver, self.solver), seen, binding),
+            gradient=self._rule(),
+            truncation=self.truncation,
+            semidefinite=semidefinite,
+        )
+
+    def _rule(self) -> GradientRule:
+        """The gradient rule that was given, or the solver's own."""
+        if self.gradient is not None:
+            return self.gradient
+        solver = cast(Solver, self.solver)
+        return ThroughSolver(solver) if has_own_derivative(solver) else _EXACT
+
+    def _require_root(self) -> None:
+        """Raise if a solver of roots is asked for more."""
+        if not is_root_solver(self.solver):
+            return
+        is_root = isinstance(self.function, Sqrt | InverseSqrt)
+        if not is_root or self.gradient is not None or self.truncation is not None:
+            raise ValueError(
+                f"{self.solver} computes square roots and inverse square roots by products and "
+                f"differentiates its own steps; it was given {self.function}, gradient={self.gradient} and "
+                f"truncation={self.truncation}. Pass gradient=None and truncation=None, or "
+                "solver=DenseEigh() for other functions and choices."
+            )
+
+    def _require_partners(self) -> None:
+        """Raise for a gradient rule that does not go with the function or a truncation."""
+        is_root = isinstance(self.function, Sqrt | InverseSqrt)
+        if isinstance(self.gradient, NewtonSchulzGradient) and not is_root:
+            raise ValueError(
+                f"{self.gradient} differentiates square roots and inverse square roots, and was given "
+                f"{self.function}. Use gradient=DaleckiiKrein()."
+            )
+        if self.truncation is not None and not knows_truncation(self.solver, self.gradient):
+            rule = self.solver if self.gradient is None else self.gradient
+            raise ValueError(
+                f"{rule} differentiates its own steps, which know no truncation, and was given "
+                f"{self.truncation}. Use solver=DenseEigh() with gradient=DaleckiiKrein(), or "
+                "truncation=None."
+            )
+
+
+# Made here once: compilers follow the construction of a value less well than its use.
+_EXACT = DaleckiiKrein()
+
+
+def knows_truncation(solver: Solver | RootSolver, gradient: GradientRule | None) -> bool:
+    """Whether the derivative is that of eigenvalues, which can be dropped, not of a solver's own steps."""
+    if is_root_solver(solver):
+        return False
+    if gradient is None:
+        return not has_own_derivative(cast(Solver, solver))
+    return not isinstance(gradient, NewtonSchulzGradient | ThroughSolver)
