@@ -53,14 +53,12 @@ def is_array(x: object) -> bool:
     return _ARRAYS[kind] and hasattr(x, "dtype") and hasattr(x, "shape") and hasattr(x, "ndim")
 
 
-def namespace(*arrays: Array) -> Namespace:
-    """The array API namespace of the arrays, which must agree."""
-    if len(arrays) > 1:
-        return array_namespace(*arrays)
+def namespace(array: Array) -> Namespace:
+    """The array API namespace of an array."""
     # The look-up costs as much as an operation on a small matrix; a type's answer never changes.
-    kind = type(arrays[0])
+    kind = type(array)
     if kind not in _NAMESPACES:
-        _NAMESPACES[kind] = array_namespace(arrays[0])
+        _NAMESPACES[kind] = array_namespace(array)
     return _NAMESPACES[kind]
 
 

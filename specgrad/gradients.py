@@ -5,7 +5,7 @@ Each is a frozen value with ``vjp`` and ``jvp``. Most are a choice of the matrix
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from specgrad._array import adjoint, as_column, as_row, column_products, hermitian_part, identity, namespace
 from specgrad._require import require_method, require_whole
@@ -18,17 +18,26 @@ from specgrad.solvers import DifferentiatedSolver
 
 __all__ = [
     "DaleckiiKrein",
+    "Decomposition",
     "GradientRule",
     "NewtonSchulzGradient",
-    "Spectrum",
     "ThroughEigenvectors",
     "ThroughSolver",
 ]
 
 
-@dataclass(frozen=True)
-class Spectrum:
-    """What a gradient rule sees: the input, its decomposition, and the mask of what is kept, or None."""
+class Decomposition(NamedTuple):
+    """What a gradient rule sees.
+
+    Attributes
+    ----------
+    a : array, shape (..., n, n)
+        The input.
+    values, vectors : array, shape (..., n), (..., n, n)
+        Its eigenvalues and eigenvectors; with a truncation the largest magnitude first.
+    kept : array or None, shape (..., n)
+        Mask of the eigenvalues that a truncation keeps; None without one.
+    """
 
     a: Array
     values: Array
@@ -39,10 +48,10 @@ class Spectrum:
 class GradientRule(Protocol):
     """What a gradient rule must offer."""
 
-    def vjp(self, function: MatrixFunction, at: Spectrum, cotangent: Array) -> Array:
+    def vjp(self, function: MatrixFunction, at: Decomposition, cotangent: Array) -> Array:
         """The cotangent of ``A``, Hermitian, from that of ``f(A)``."""
 
-    def jvp(self, function: MatrixFunction, at: Spectrum, tangent: Array) -> Array:
+    def jvp(self, function: MatrixFunction, at: Decomposition, tangent: Array) -> Array:
         """The tangent of ``f(A)`` from that of ``A``, whose Hermitian part counts."""
 
 
@@ -50,10 +59,10 @@ class _Sandwich:
     def pair_matrix(self, function: MatrixFunction, values: Array, kept: Array | None) -> Array:
         raise NotImplementedError
 
-    def vjp(self, function: MatrixFunction, at: Spectrum, cotangent: Array) -> Array:
+    def vjp(self, function: MatrixFunction, at: Decomposition, cotangent: Array) -> Array:
         return frechet(at.vectors, self.pair_matrix(function, at.values, at.kept), cotangent)
 
-    def jvp(self, function: MatrixFunction, at: Spectrum, tangent: Array) -> Array:
+    def jvp(self, function: MatrixFunction, at: Decomposition, tangent: Array) -> Array:
         return self.vjp(function, at, tangent)
 
 
@@ -124,7 +133,14 @@ class ThroughEigenvectors(_Sandwich):
 
 @dataclass(frozen=True)
 class ThroughSolver:
-    """The derivative of the solver's own steps, composed to that of the function.
+    r"""The derivative of the solver's own steps, composed to that of the function.
+
+    With ``f = diag(f(l))``, ``f(A) = V f V^H`` passes on to the solver, or takes from it,
+
+        ``gV = 2 herm(G) V f,   gl = f'(l) * real(diag(V^H herm(G) V))``                (vjp)
+        ``df(A) = 2 herm((dV f + V diag(f'(l) * dl)/2) V^H)``                           (jvp)
+
+    by the product rule.
 
     Parameters
     ----------
@@ -137,13 +153,13 @@ class ThroughSolver:
     def __post_init__(self) -> None:
         require_method(self.solver, "vjp", "solver", "PowerIteration(19)")
 
-    def vjp(self, function: MatrixFunction, at: Spectrum, cotangent: Array) -> Array:
+    def vjp(self, function: MatrixFunction, at: Decomposition, cotangent: Array) -> Array:
         image, slope = _image_and_slope(function, at.values, at.kept)
         product = hermitian_part(cotangent) @ at.vectors
         g_values = slope * column_products(at.vectors, product)
         return self.solver.vjp(at.a, (g_values, 2.0 * product * as_row(image)))
 
-    def jvp(self, function: MatrixFunction, at: Spectrum, tangent: Array) -> Array:
+    def jvp(self, function: MatrixFunction, at: Decomposition, tangent: Array) -> Array:
         image, slope = _image_and_slope(function, at.values, at.kept)
         d_values, d_vectors = self.solver.jvp(at.a, tangent)
         moved = d_vectors * as_row(image) + 0.5 * at.vectors * as_row(slope * d_values)
@@ -171,12 +187,12 @@ class NewtonSchulzGradient:
     def __post_init__(self) -> None:
         require_whole(1, self, "steps")
 
-    def vjp(self, function: MatrixFunction, at: Spectrum, cotangent: Array) -> Array:
+    def vjp(self, function: MatrixFunction, at: Decomposition, cotangent: Array) -> Array:
         if isinstance(function, InverseSqrt):
             return newton_schulz.vjp(at.a, self.steps, None, cotangent)
         return newton_schulz.vjp(at.a, self.steps, cotangent, None)
 
-    def jvp(self, function: MatrixFunction, at: Spectrum, tangent: Array) -> Array:
+    def jvp(self, function: MatrixFunction, at: Decomposition, tangent: Array) -> Array:
         root, inverse = newton_schulz.jvp(at.a, self.steps, tangent)
         return inverse if isinstance(function, InverseSqrt) else root
 

@@ -228,6 +228,7 @@ def test_eigenvalues_that_are_zero_have_no_series(backend):
         (PowerIterationGap, "steps", "an integer of at least 1", (0, 2.5, 2.0, float("inf"))),
         (BalancedPowerIterationGap, "steps", "an integer of at least 1", (-1,)),
         (PowerIteration, "steps", "an integer of at least 1", (0,)),
+        (PowerIteration, "seed", "an integer of at least 0", (-1, 0.5)),
         (TopNGap, "count", "an integer of at least 1", (-1, 0, np.int64(0))),
         (TaylorGap, "degree", "an integer of at least 0", (-1,)),
         (ClippedGap, "limit", "a finite number above 0", (-1, 0, float("inf"))),

@@ -271,3 +271,10 @@ def test_the_reduction_is_reset():
 def test_at_least_one_channel(options):
     with pytest.raises(ValueError, match="at least one channel"):
         CovariancePooling(**options)
+
+
+def test_a_jacobian_by_batched_forward_mode():
+    layer, x = CovariancePooling(5), features()
+    jacobian = torch.autograd.functional.jacobian
+    forward = jacobian(layer, x, vectorize=True, strategy="forward-mode")
+    torch.testing.assert_close(forward, jacobian(layer, x))

@@ -20,7 +20,15 @@ Source: G. A. F. Seber, "Multivariate Observations" (1984), section 1.4; the der
 from specgrad._array import adjoint, as_row, hermitian_part, namespace, real_part
 from specgrad._typing import Array
 
-__all__ = ["centre", "forward", "jvp", "second_moment", "vjp"]
+__all__ = [
+    "centre",
+    "forward",
+    "jvp",
+    "second_moment",
+    "second_moment_jvp",
+    "second_moment_vjp",
+    "vjp",
+]
 
 
 def centre(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
@@ -34,9 +42,20 @@ def centre(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
     return mean, x - mean
 
 
-def second_moment(centred: Array, normaliser: Array | float) -> Array:
+def second_moment(centred: Array, normaliser: float) -> Array:
     """``xc xc^H / N``, shape (..., p, p)."""
     return (centred @ adjoint(centred)) * (1.0 / normaliser)
+
+
+def second_moment_vjp(centred: Array, normaliser: float, cotangent: Array) -> Array:
+    """The cotangent of ``x`` from that of ``xc xc^H / N``, which is Hermitian."""
+    return (cotangent * (2.0 / normaliser)) @ centred
+
+
+def second_moment_jvp(centred: Array, normaliser: float, tangent: Array) -> Array:
+    """The tangent of ``xc xc^H / N`` from that of ``x`` or of ``xc``."""
+    half = tangent @ adjoint(centred)
+    return (half + adjoint(half)) * (1.0 / normaliser)
 
 
 def forward(x: Array, weights: Array | None, correction: float) -> Array:
@@ -55,7 +74,7 @@ def vjp(x: Array, weights: Array | None, correction: float, cotangent: Array) ->
     g = hermitian_part(cotangent)
     if weights is None:
         _, centred = centre(x)
-        return (g @ centred) * (2.0 / (x.shape[-1] - correction)), None
+        return second_moment_vjp(centred, x.shape[-1] - correction, g), None
     scale = _scale(weights)
     weights = weights / scale
     _, centred = centre(x, weights)
@@ -72,8 +91,7 @@ def jvp(
 ) -> Array:
     """The tangent of ``C``."""
     if weights is None:
-        half = tangent @ adjoint(centre(x)[1])
-        return (half + adjoint(half)) / (x.shape[-1] - correction)
+        return second_moment_jvp(centre(x)[1], x.shape[-1] - correction, tangent)
     xp, scale = namespace(x), _scale(weights)
     weights, weights_tangent = weights / scale, weights_tangent / scale
     _, centred = centre(x, weights)

@@ -10,7 +10,7 @@ from specgrad.derivatives import eigh
 from specgrad.derivatives.matrix_function import frechet, second_derivative
 from specgrad.functions import Domain, MatrixFunction, stand_in
 from specgrad.gaps import GapRule, MaskedGap
-from specgrad.gradients import DaleckiiKrein, GradientRule, Spectrum, ThroughEigenvectors
+from specgrad.gradients import DaleckiiKrein, Decomposition, GradientRule, ThroughEigenvectors
 from specgrad.solvers import Solver, decompose
 from specgrad.truncation import Truncation, leading, leading_run
 
@@ -66,7 +66,7 @@ class ApplyFunction:
             if isinstance(self.gradient, DaleckiiKrein):
                 total = self._frechet(binding, arrays[0], outputs, g_image)
             else:
-                total = self.gradient.vjp(self.function, self._spectrum(arrays[0], outputs), g_image)
+                total = self.gradient.vjp(self.function, self._decomposition(arrays[0], outputs), g_image)
         if g_values is not None or g_vectors is not None:
             through_outputs = eigh.vjp(values, vectors, g_values, g_vectors, self._gap)
             total = through_outputs if total is None else total + through_outputs
@@ -83,7 +83,7 @@ class ApplyFunction:
         if isinstance(self.gradient, DaleckiiKrein):
             image = self._frechet(binding, arrays[0], outputs, tangents[0])
         else:
-            image = self.gradient.jvp(self.function, self._spectrum(arrays[0], outputs), tangents[0])
+            image = self.gradient.jvp(self.function, self._decomposition(arrays[0], outputs), tangents[0])
         return image, *no_tangent, *eigh.jvp(values, vectors, tangents[0], self._gap)
 
     @property
@@ -98,10 +98,10 @@ class ApplyFunction:
             rank = []  # nothing is dropped, so nothing needs a mask
         return binding.apply(operation, a, *rank, values, vectors, direction)[0]
 
-    def _spectrum(self, a: Array, outputs: Arrays) -> Spectrum:
+    def _decomposition(self, a: Array, outputs: Arrays) -> Decomposition:
         *_, values, vectors = outputs
         kept = None if self.truncation is None else leading(outputs[1], values.shape[-1])
-        return Spectrum(a, values, vectors, kept)
+        return Decomposition(a, values, vectors, kept)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from specgrad._array import adjoint, device, hermitian_part, identity, is_complex, namespace, real_part
+from specgrad._array import device, hermitian_part, identity, is_complex, namespace, real_part
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding, Primitive
 from specgrad.derivatives import covariance, spectral_filter
@@ -117,7 +117,7 @@ class SpectralFilter:
         c = _shifted(covariance.second_moment(centred, x.shape[-1] - self.correction), self.eps)
         matrix, *rest = self.function.forward(c)
         y = spectral_filter.forward(centred, matrix, *self._affine(affine))
-        return self._flat(y), self._flat(mean)[..., 0], matrix, *rest, centred, c
+        return self._flat(y), self._vector(mean), matrix, *rest, centred, c
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
@@ -139,7 +139,7 @@ class SpectralFilter:
         if g_c is not None:
             g_moment = add(g_moment, hermitian_part(g_c))
         if g_moment is not None:
-            g_x = add(g_x, (g_moment * (2.0 / (count - self.correction))) @ centred)
+            g_x = add(g_x, covariance.second_moment_vjp(centred, count - self.correction, g_moment))
         if g_mean is not None:
             g_x = add(g_x, xp.zeros_like(centred) + self._column(g_mean) / count)
         return None if g_x is None else self._flat(g_x), *g_affine
@@ -149,14 +149,13 @@ class SpectralFilter:
     ) -> tuple[Array | None, ...]:
         _, _, *matrices, centred, c = outputs
         d_mean, d_centred = covariance.centre(self._grouped(tangents[0]))
-        half = d_centred @ adjoint(centred)
-        d_c = (half + adjoint(half)) * (1.0 / (centred.shape[-1] - self.correction))
+        d_c = covariance.second_moment_jvp(centred, centred.shape[-1] - self.correction, d_centred)
         d_matrix, *d_rest = self.function.jvp(binding, (c,), tuple(matrices), (d_c,))
         weight, _ = self._affine(arrays[1:])
         d_y = spectral_filter.jvp(
             centred, matrices[0], weight, d_centred, d_matrix, *self._affine(tangents[1:])
         )
-        return self._flat(d_y), self._flat(d_mean)[..., 0], d_matrix, *d_rest, d_centred, d_c
+        return self._flat(d_y), self._vector(d_mean), d_matrix, *d_rest, d_centred, d_c
 
     def _grouped(self, x: Array) -> Array:
         """(..., p, m) as (..., groups, d, m)."""
@@ -172,12 +171,17 @@ class SpectralFilter:
         """(..., p) as (..., groups, d, 1)."""
         return self._grouped(vector[..., None])
 
+    def _vector(self, column: Array) -> Array:
+        """The way back of `_column`."""
+        *batch, groups, d, _ = column.shape
+        return namespace(column).reshape(column, (*batch, groups * d))
+
     def _affine(self, affine: Arrays) -> tuple[Array | None, Array | None]:
         """Weight and bias, (p,) each, as (groups, d); None if there are none."""
         if not affine:
             return None, None
-        weight, bias = affine
-        return self._column(weight)[..., 0], self._column(bias)[..., 0]
+        weight, bias = (namespace(v).reshape(v, (self.groups, -1)) for v in affine)
+        return weight, bias
 
 
 def _shifted(c: Array, eps: float) -> Array:
@@ -200,9 +204,14 @@ def _with_optional(arrays: Arrays) -> tuple[Array, Array | None]:
 
 def _upper_triangle(a: Array) -> Array:
     """The upper triangle of (..., n, n) with its diagonal, row by row: (..., n(n+1)/2)."""
-    xp = namespace(a)
-    rows = [a[..., k, k:] for k in range(a.shape[-1])]
-    return xp.concat(rows, axis=-1) if rows else xp.reshape(a, a.shape[:-1])
+    xp, n = namespace(a), a.shape[-1]
+    # Counted from the end, row r has r + 1 entries, the first of them number r(r+1)/2.
+    k = xp.arange(n * (n + 1) // 2 - 1, -1, -1, device=device(a))
+    r = xp.astype(0.5 * xp.sqrt(xp.astype(8 * k + 1, real_part(a).dtype)) - 0.5, k.dtype)
+    first = r * (r + 1) // 2
+    r = r + xp.astype(first + r < k, k.dtype) - xp.astype(first > k, k.dtype)  # where the root was rounded
+    position = n * n - 1 - (n * r + k - r * (r + 1) // 2)
+    return xp.take(xp.reshape(a, (*a.shape[:-2], n * n)), position, axis=-1)
 
 
 def _from_upper_triangle(vector: Array, n: int) -> Array:

@@ -30,7 +30,7 @@ class PowerIteration:
     Raises
     ------
     TypeError, ValueError
-        If `steps` is no number, or no integer of at least 1.
+        If `steps` is no number, or no integer of at least 1, or `seed` none of at least 0.
 
     References
     ----------
@@ -42,6 +42,7 @@ class PowerIteration:
 
     def __post_init__(self) -> None:
         require_whole(1, self, "steps")
+        require_whole(0, self, "seed")
 
     def solve(self, a: Array) -> tuple[Array, Array]:
         values, vectors = power_iteration.forward(hermitian_part(a), self._starts(a), self.steps)

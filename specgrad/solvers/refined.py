@@ -1,6 +1,7 @@
 """Iterative refinement of another solver's eigendecomposition."""
 
 from dataclasses import dataclass, field
+from numbers import Integral
 
 from specgrad._array import (
     adjoint,
@@ -17,7 +18,7 @@ from specgrad._array import (
     reciprocal,
     take_columns,
 )
-from specgrad._require import require_method
+from specgrad._require import require, require_method
 from specgrad._typing import Array
 from specgrad.solvers._protocol import Solver
 from specgrad.solvers._twice_precision import gram_defect, residual
@@ -85,10 +86,8 @@ class Refined:
 
     def __post_init__(self) -> None:
         require_method(self.solver, "solve", "solver", "DenseEigh()")
-        if self.steps not in (1, 2):
-            raise ValueError(
-                f"Refined takes 1 or 2 steps, not {self.steps}: after 2 the dtype holds no more digits."
-            )
+        # After 2 the dtype holds no more digits.
+        require(self, "steps", "the integer 1 or 2", lambda k: isinstance(k, Integral) and k in (1, 2))
 
     def solve(self, a: Array) -> tuple[Array, Array]:
         xp = namespace(a)

@@ -11,12 +11,12 @@ from specgrad.gradients import GradientRule
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
 from specgrad_torch import denoising_matrix, pca_denoise
-from specgrad_torch.nn.spectral_normalisation import SpectralNormalisation
+from specgrad_torch.nn.normalisation import CovarianceNormalisation
 
 __all__ = ["PCADenoising"]
 
 
-class PCADenoising(SpectralNormalisation):
+class PCADenoising(CovarianceNormalisation):
     r"""Standardise channels and keep their component along the leading eigenvectors of the correlation.
 
     ``y = diag(weight) P (x - mean)/s + bias`` with the projector ``P`` and the standard deviations ``s`` of

@@ -8,8 +8,8 @@ from specgrad import DenseEigh
 from specgrad._require import require_whole
 from specgrad.gradients import GradientRule
 from specgrad.solvers import RootSolver, Solver
+from specgrad_torch.nn.normalisation import CovarianceNormalisation
 from specgrad_torch.nn.pooling import CovariancePooling
-from specgrad_torch.nn.spectral_normalisation import SpectralNormalisation
 
 __all__ = ["HybridProtocol"]
 
@@ -66,7 +66,7 @@ class HybridProtocol:
         self._layers = [
             layer
             for layer in module.modules()
-            if isinstance(layer, SpectralNormalisation | CovariancePooling)
+            if isinstance(layer, CovarianceNormalisation | CovariancePooling)
         ]
         if not self._layers:
             raise ValueError(

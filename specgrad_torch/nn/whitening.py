@@ -9,12 +9,12 @@ from specgrad.gradients import GradientRule
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
 from specgrad_torch import whitening_matrix, zca_whiten
-from specgrad_torch.nn.spectral_normalisation import SpectralNormalisation
+from specgrad_torch.nn.normalisation import CovarianceNormalisation
 
 __all__ = ["ZCAWhitening"]
 
 
-class ZCAWhitening(SpectralNormalisation):
+class ZCAWhitening(CovarianceNormalisation):
     r"""Whiten channels over batch and positions: what batch normalisation does, with correlations.
 
     ``y = diag(weight) (C + eps I)^(-1/2) (x - mean) + bias``, where `mean` and `C` are those of the batch in

@@ -14,10 +14,10 @@ from specgrad.truncation import Truncation
 from specgrad_torch._bind import without_autocast
 from specgrad_torch.nn.distributed import is_synchronised, joint_covariance
 
-__all__ = ["SpectralNormalisation"]
+__all__ = ["CovarianceNormalisation"]
 
 
-class SpectralNormalisation(nn.Module):
+class CovarianceNormalisation(nn.Module):
     """A layer that applies a matrix made of the covariance of its input, by batch or by running statistics.
 
     A subclass says how: `filter` for samples at hand, `matrix` for a covariance, made by its `function`.
