@@ -7,7 +7,8 @@ from math import inf
 from specgrad._require import require, require_method
 from specgrad._typing import Array
 from specgrad.divided_differences import mean_or_quotient, second_difference, second_from_first
-from specgrad.functions import Domain, MatrixFunction
+from specgrad.domains import Domain
+from specgrad.functions import MatrixFunction, domain_of
 
 __all__ = ["FromDerivative", "Shifted"]
 
@@ -32,10 +33,8 @@ class Shifted:
     @property
     def domain(self) -> Domain | None:
         """That of the function, shifted."""
-        domain: Domain | None = getattr(self.function, "domain", None)
-        if domain is None:
-            return None
-        return Domain(domain.includes_zero, domain.includes_negative, start=domain.start - self.shift)
+        domain = domain_of(self.function)
+        return None if domain is None else domain.shifted(self.shift)
 
     def __call__(self, values: Array) -> Array:
         return self.function(values + self.shift)

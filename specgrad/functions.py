@@ -24,9 +24,9 @@ from specgrad.divided_differences import (
     second_from_first_or_mean,
     second_power_difference,
 )
+from specgrad.domains import Domain, NonNegative, NonZero, Positive
 
 __all__ = [
-    "Domain",
     "Exp",
     "InverseSqrt",
     "Log",
@@ -34,25 +34,9 @@ __all__ = [
     "One",
     "Power",
     "Sqrt",
+    "domain_of",
     "stand_in",
 ]
-
-
-@dataclass(frozen=True)
-class Domain:
-    """The eigenvalues that a function accepts: those above `start`, and of the others what is said."""
-
-    includes_zero: bool
-    includes_negative: bool = False
-    start: float = 0.0
-
-    def outside(self, values: Array, rounding: Array | float) -> Array:
-        """Which eigenvalues lie outside, where magnitudes up to `rounding` count as 0."""
-        if self.start:
-            values = values - self.start
-        if self.includes_negative:
-            return namespace(values).abs(values) <= rounding
-        return values < -rounding if self.includes_zero else values <= rounding
 
 
 class MatrixFunction(Protocol):
@@ -69,7 +53,7 @@ class MatrixFunction(Protocol):
 class Sqrt:
     """The square root: ``f[a, b] = 1/(sqrt a + sqrt b)``."""
 
-    domain: ClassVar[Domain] = Domain(includes_zero=True)
+    domain: ClassVar[Domain] = NonNegative()
 
     def __call__(self, values: Array) -> Array:
         return namespace(values).sqrt(values)
@@ -86,7 +70,7 @@ class Sqrt:
 class InverseSqrt:
     """The inverse square root: ``f[a, b] = -1/(sqrt a sqrt b (sqrt a + sqrt b))``."""
 
-    domain: ClassVar[Domain] = Domain(includes_zero=False)
+    domain: ClassVar[Domain] = Positive()
 
     def __call__(self, values: Array) -> Array:
         xp = namespace(values)
@@ -126,8 +110,8 @@ class Power:
     def domain(self) -> Domain | None:
         """All reals for integers, the others start at 0; without 0 for negative exponents."""
         if self._is_integer:
-            return None if self.exponent >= 0 else Domain(includes_zero=False, includes_negative=True)
-        return Domain(includes_zero=self.exponent > 0)
+            return None if self.exponent >= 0 else NonZero()
+        return NonNegative() if self.exponent > 0 else Positive()
 
     @property
     def _is_integer(self) -> bool:
@@ -165,7 +149,7 @@ class Power:
 class Log:
     """The natural logarithm: ``f[a, b] = log1p(t)/(b t)``, ``b`` the smaller and ``t = (a - b)/b``."""
 
-    domain: ClassVar[Domain] = Domain(includes_zero=False)
+    domain: ClassVar[Domain] = Positive()
 
     def __call__(self, values: Array) -> Array:
         return namespace(values).log(values)
@@ -216,6 +200,11 @@ class One:
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         return self.divided_difference(x, y) + namespace(x).zeros_like(z)
+
+
+def domain_of(function: MatrixFunction) -> Domain | None:
+    """The domain of a function that has one."""
+    return getattr(function, "domain", None)
 
 
 def stand_in(values: Array, kept: Array) -> Array:

@@ -7,7 +7,7 @@ from specgrad._require import require_method
 from specgrad._typing import Arrays
 from specgrad.bind import Binding, Primitive
 from specgrad.derivatives.newton_schulz import residual
-from specgrad.functions import Domain, InverseSqrt, MatrixFunction, Sqrt
+from specgrad.functions import InverseSqrt, MatrixFunction, Sqrt, domain_of
 from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
 from specgrad.primitives import ApplyFunction, SquareRoot
 from specgrad.solvers import (
@@ -76,8 +76,7 @@ class Method:
             if root is not None and inverse is not None:
                 self.solver.residual.judge(residual(root, inverse), self.solver)
             return
-        domain: Domain | None = getattr(self.function, "domain", None)
-        values = binding.view(outputs[-2])
+        domain, values = domain_of(self.function), binding.view(outputs[-2])
         if domain is not None and values is not None:
             rank = None if self.truncation is None else binding.view(outputs[1])
             require_domain(values, rank, self.function, domain)

@@ -2,7 +2,7 @@
 
 from specgrad._array import adjoint, eps, is_array, is_complex, is_floating, is_half, namespace
 from specgrad._typing import Array
-from specgrad.functions import Domain
+from specgrad.domains import Domain
 from specgrad.truncation import leading
 
 __all__ = [
@@ -102,9 +102,7 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
             "number to its diagonal."
         )
     needed_shift = 2 * float(rounding[(*index, 0)]) - 1.1 * min(smallest, 0.0)  # printed in two digits
-    needed = "nonzero" if domain.includes_negative else "no negative" if domain.includes_zero else "positive"
-    if domain.start:
-        needed = f"{needed} shifted"
+    needed = f"{domain.needed} shifted" if domain.start else domain.needed
     raise ValueError(
         f"{function} needs {needed} eigenvalues, and the matrix at batch index {index} has one of "
         f"{smallest:.1e}, with magnitudes up to {largest:.1e}: there the function or its derivative is "

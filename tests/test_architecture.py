@@ -19,7 +19,7 @@ FLOORS = (
     {"_typing", "_require"},
     {"_array", "results", "planning"},
     {"_warn"},
-    {"bind", "divided_differences", "gaps", "truncation"},
+    {"bind", "divided_differences", "domains", "gaps", "truncation"},
     {"functions", "gauge"},
     {"composed_functions"},
     {"derivatives", "validation"},

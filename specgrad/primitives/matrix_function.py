@@ -8,7 +8,8 @@ from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.derivatives.matrix_function import frechet, second_derivative
-from specgrad.functions import Domain, MatrixFunction, stand_in
+from specgrad.domains import NonNegative
+from specgrad.functions import MatrixFunction, domain_of, stand_in
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gradients import DaleckiiKrein, Decomposition, GradientRule, ThroughEigenvectors
 from specgrad.solvers import Solver, decompose
@@ -162,8 +163,8 @@ def _is_full(rank: Array | None, size: int) -> bool:
 
 def _without_rounding(function: MatrixFunction, values: Array) -> Array:
     """The eigenvalues, with the start of the function's domain for those that are there to rounding."""
-    domain: Domain | None = getattr(function, "domain", None)
-    if domain is None or not domain.includes_zero or values.shape[-1] == 0:
+    domain = domain_of(function)
+    if not isinstance(domain, NonNegative) or values.shape[-1] == 0:
         return values
     xp = namespace(values)
     rounding = values.shape[-1] * eps(values) * xp.max(xp.abs(values), axis=-1, keepdims=True)
@@ -172,7 +173,7 @@ def _without_rounding(function: MatrixFunction, values: Array) -> Array:
 
 def _defined(function: MatrixFunction, values: Array) -> Array:
     """The eigenvalues, with NaN outside the domain, where libraries differ in what they give."""
-    domain: Domain | None = getattr(function, "domain", None)
+    domain = domain_of(function)
     if domain is None:
         return values
     return namespace(values).where(domain.outside(values, 0.0), float("nan"), values)
