@@ -14,11 +14,13 @@ from specgrad._array import (
     as_row,
     differences,
     eps,
+    is_complex,
     namespace,
 )
 from specgrad._require import require_at_least
 from specgrad._typing import Array
 from specgrad._warn import warn_once
+from specgrad.bind import Binding
 from specgrad.gaps import MaskedGap
 
 __all__ = [
@@ -28,7 +30,6 @@ __all__ = [
     "ProjectGauge",
     "RaiseGauge",
     "WarnGauge",
-    "may_have_ties",
 ]
 
 
@@ -43,12 +44,8 @@ class GaugeError(ValueError):
 class GaugePolicy(Protocol):
     """What a gauge policy must offer."""
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
-        """The cotangent ``gV`` (..., n, n) to go on with.
-
-        `readable` says whether values can be looked at, and there may be something to see: real
-        eigenvectors of matrices without ties have a gauge of signs alone, which no gradient meets.
-        """
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, binding: Binding) -> Array:
+        """The cotangent ``gV`` (..., n, n) to go on with; the binding says what can be looked at."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,8 @@ class WarnGauge:
     def __post_init__(self) -> None:
         require_at_least(0, self, "tolerance")
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
-        size = _excess(values, vectors, vectors_cotangent, self.tolerance) if readable else None
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, binding: Binding) -> Array:
+        size = _excess(values, vectors, vectors_cotangent, binding, self.tolerance)
         if size is not None:
             warn_once(_explain(size), GaugeWarning)
         return vectors_cotangent
@@ -91,8 +88,8 @@ class RaiseGauge:
     def __post_init__(self) -> None:
         require_at_least(0, self, "tolerance")
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
-        size = _excess(values, vectors, vectors_cotangent, self.tolerance) if readable else None
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, binding: Binding) -> Array:
+        size = _excess(values, vectors, vectors_cotangent, binding, self.tolerance)
         if size is not None:
             raise GaugeError(_explain(size))
         return vectors_cotangent
@@ -102,20 +99,9 @@ class RaiseGauge:
 class ProjectGauge:
     """Remove the offending part from the cotangent, and say nothing."""
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, readable: bool) -> Array:
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, binding: Binding) -> Array:
         offending = _offending_part(values, adjoint(vectors) @ vectors_cotangent)
         return vectors_cotangent - vectors @ offending
-
-
-def may_have_ties(values: Array) -> bool:
-    """Whether any matrix of the batch may have a tie; `values` must be readable."""
-    if 0 in values.shape or values.shape[-1] == 1:
-        return False
-    xp = namespace(values)
-    magnitudes = xp.abs(values)
-    # Ascending or by magnitude, equal eigenvalues are neighbours.
-    gaps = xp.abs(magnitudes[..., 1:] - magnitudes[..., :-1])
-    return bool(xp.any(gaps <= _TIES.tie_width(values)))
 
 
 # What counts as a tie does so for the default rule too.
@@ -129,8 +115,15 @@ def _offending_part(values: Array, inner: Array) -> Array:
     return xp.where(tied, 0.5 * inner - adjoint(0.5 * inner), 0.0)
 
 
-def _excess(values: Array, vectors: Array, cotangent: Array, tolerance: float | None) -> float | None:
-    """The relative size of the offending part where it is not rounding."""
+def _excess(
+    values: Array, vectors: Array, cotangent: Array, binding: Binding, tolerance: float | None
+) -> float | None:
+    """The relative size of the offending part, where it can be seen and is not rounding."""
+    seen = binding.view(values)
+    if seen is None or binding.view(cotangent) is None:
+        return None
+    if not is_complex(vectors) and not _may_have_ties(seen):
+        return None  # a gauge of signs alone, which no gradient meets
     xp = namespace(values)
     offending = xp.max(xp.abs(_offending_part(values, adjoint(vectors) @ cotangent)), axis=(-2, -1))
     largest = xp.max(xp.abs(cotangent), axis=(-2, -1)) * values.shape[-1] ** 0.5
@@ -138,6 +131,17 @@ def _excess(values: Array, vectors: Array, cotangent: Array, tolerance: float | 
     if not bool(xp.any(offending > allowed * largest)):
         return None
     return float(xp.max(xp.where(largest > 0, offending / xp.where(largest > 0, largest, 1.0), 0.0)))
+
+
+def _may_have_ties(values: Array) -> bool:
+    """Whether any matrix of the batch may have a tie; `values` must be readable."""
+    if 0 in values.shape or values.shape[-1] == 1:
+        return False
+    xp = namespace(values)
+    magnitudes = xp.abs(values)
+    # Ascending or by magnitude, equal eigenvalues are neighbours.
+    gaps = xp.abs(magnitudes[..., 1:] - magnitudes[..., :-1])
+    return bool(xp.any(gaps <= _TIES.tie_width(values)))
 
 
 def _explain(size: float) -> str:

@@ -1,5 +1,7 @@
 """PyTorch's autograd and torch.func on `eigh`: every order, every direction, against finite differences."""
 
+from dataclasses import dataclass
+
 import pytest
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch_cases import (
@@ -32,7 +34,9 @@ from specgrad import (
     MaxRank,
     PowerIteration,
     PowerIterationGap,
+    Refined,
 )
+from specgrad.solvers import Solver, without_looking
 
 func = torch.func
 DTYPES = (torch.float64, torch.complex128)
@@ -181,6 +185,22 @@ def test_choices_are_made_inside_a_compiled_function():
     torch._dynamo.reset()
 
 
+FALLBACK = Fallback(DenseEigh(), DenseSVD())
+
+
+@dataclass(frozen=True)
+class Around:
+    """A plug-in that holds a solver, and passes on the question for one that looks at no value."""
+
+    solver: Solver
+
+    def solve(self, a):
+        return self.solver.solve(a)
+
+    def without_looking(self):
+        return Around(without_looking(self.solver))
+
+
 TRACERS = {
     "make_fx": lambda f, x: make_fx(f)(x),
     "linearize": lambda f, x: lambda y: torch.func.linearize(f, y)[0],
@@ -191,7 +211,7 @@ TRACERS = {
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
 @pytest.mark.parametrize("tracer", TRACERS)
-@pytest.mark.parametrize("solver", [DenseEigh(), Fallback(DenseEigh(), DenseSVD())])
+@pytest.mark.parametrize("solver", [DenseEigh(), FALLBACK, Refined(FALLBACK), Around(FALLBACK)])
 def test_no_trace_depends_on_values(tracer, solver):
     def projector(a):
         truncation = MaxRank(2)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import cast
 
-from specgrad._array import as_row, device, is_complex, namespace, take_columns
+from specgrad._array import as_row, device, namespace, take_columns
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.gaps import GapRule
-from specgrad.gauge import GaugePolicy, may_have_ties
+from specgrad.gauge import GaugePolicy
 from specgrad.primitives._cotangents import add
 from specgrad.solvers import DifferentiatedSolver, Solver, decompose
 from specgrad.truncation import MaxRank, Truncation, leading, leading_run
@@ -62,11 +62,7 @@ class Eigh:
         if self.gap is None:
             return (self._vjp_of_solver(arrays[0], values, vectors, g_values, g_vectors),)
         if g_vectors is not None:
-            seen = binding.view(values)
-            readable = seen is not None and binding.view(g_vectors) is not None
-            if readable and not is_complex(vectors):
-                readable = may_have_ties(seen)
-            g_vectors = self.gauge.apply(values, vectors, g_vectors, readable)
+            g_vectors = self.gauge.apply(values, vectors, g_vectors, binding)
         return (eigh.vjp(values, vectors, g_values, g_vectors, self.gap),)
 
     def jvp(

@@ -13,9 +13,11 @@ from specgrad.solvers._protocol import (
     has_own_derivative,
     is_root_solver,
     require_complete,
+    without_looking,
 )
 from specgrad.solvers.dense import DenseEigh, DenseSVD
-from specgrad.solvers.fallback import Fallback, Guarded, HermitianPart, decompose, prepare
+from specgrad.solvers.fallback import Fallback
+from specgrad.solvers.guard import Guarded, HermitianPart, decompose, prepare
 from specgrad.solvers.newton_schulz import (
     AcceptResidual,
     ConvergenceWarning,
@@ -49,4 +51,5 @@ __all__ = [
     "is_root_solver",
     "prepare",
     "require_complete",
+    "without_looking",
 ]

@@ -14,6 +14,7 @@ __all__ = [
     "has_own_derivative",
     "is_root_solver",
     "require_complete",
+    "without_looking",
 ]
 
 
@@ -80,6 +81,14 @@ class ResidualPolicy(Protocol):
 
     def judge(self, residual: Array, solver: RootSolver) -> None:
         """Look at the residuals of a solver, shape (...), whose values can be read."""
+
+
+def without_looking(solver: Solver) -> Solver:
+    """The solver in a form that looks at no value: what its method of this name gives, if it has one.
+
+    A solver that holds others passes the question on to them.
+    """
+    return solver.without_looking() if hasattr(solver, "without_looking") else solver
 
 
 def has_own_derivative(solver: Solver) -> TypeGuard[DifferentiatedSolver]:

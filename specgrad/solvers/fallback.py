@@ -1,15 +1,14 @@
-"""Solvers around solvers: a second one where the first fails, and a guard for non-finite input."""
+"""A second solver where the first one fails, and what a failure is."""
 
 from dataclasses import dataclass
 
-from specgrad._array import hermitian_part, identity, namespace
+from specgrad._array import identity, namespace
 from specgrad._require import require_method
 from specgrad._typing import Array
-from specgrad.solvers._protocol import ConvergenceError, Solver, Viewer, has_own_derivative
-from specgrad.solvers.refined import Refined
+from specgrad.solvers._protocol import ConvergenceError, Solver, without_looking
 from specgrad.validation import batch_index
 
-__all__ = ["Fallback", "Guarded", "HermitianPart", "decompose", "prepare"]
+__all__ = ["Fallback", "is_convergence_failure", "solve_one_by_one"]
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,13 @@ class Fallback:
                 return first
             return _select(first, self.second, a)
         except Exception as error:
-            if not _is_convergence_failure(error):
+            if not is_convergence_failure(error):
                 raise
-            return _solve_one_by_one((self.first, self.second), a)
+            return solve_one_by_one((self.first, self.second), a)
+
+    def without_looking(self) -> Solver:
+        """Both, and a selection."""
+        return _SelectedFallback(without_looking(self.first), without_looking(self.second))
 
 
 @dataclass(frozen=True)
@@ -68,80 +71,12 @@ class _SelectedFallback:
         return _select(self.first.solve(a), self.second, a)
 
 
-@dataclass(frozen=True)
-class Guarded:
-    """The answer of `solver` for finite matrices, and NaN for the others alone.
-
-    A matrix with a NaN or an infinity is replaced by zeros before it reaches the solver, so it can
-    neither fail its batch nor change its neighbours; its own result is NaN.
-
-    Parameters
-    ----------
-    solver : Solver
-    viewer : Viewer
-        A batch that it sees to be finite goes to the solver as it is.
-    """
-
-    solver: Solver
-    viewer: Viewer
-
-    def solve(self, a: Array) -> tuple[Array, Array]:
-        seen = self.viewer.view(a)
-        if 0 in a.shape or (seen is not None and _is_finite(seen)):
-            return self.solver.solve(a)
-        xp, solver = namespace(a), _without_looking(self.solver) if seen is None else self.solver
-        finite = xp.isfinite(xp.max(xp.abs(a), axis=(-2, -1), keepdims=True))
-        values, vectors = solver.solve(xp.where(finite, a, 0.0))
-        return xp.where(finite[..., 0], values, xp.nan), xp.where(finite, vectors, xp.nan)
-
-
-@dataclass(frozen=True)
-class HermitianPart:
-    """The answer of `solver` for ``(a + a^H)/2``, for input that is Hermitian to rounding only.
-
-    Parameters
-    ----------
-    solver : Solver
-    """
-
-    solver: Solver
-
-    def solve(self, a: Array) -> tuple[Array, Array]:
-        return self.solver.solve(hermitian_part(a))
-
-
-def prepare(solver: Solver, seen: bool | None, viewer: Viewer) -> Solver:
-    """The solver, wrapped in what its input needs: nothing if it is seen to be finite and Hermitian.
-
-    Parameters
-    ----------
-    solver : Solver
-    seen : bool or None
-        Whether the input, all of it finite, is Hermitian to the last bit; None if nobody has looked.
-    viewer : Viewer
-        Looks at it later, where that is possible.
-    """
-    if seen or has_own_derivative(solver):  # such a solver computes its forward pass again, from the input
-        return solver
-    return Guarded(HermitianPart(solver), viewer) if seen is None else HermitianPart(solver)
-
-
-def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:
-    """The solver's answer; where it fails, an error that names the matrix on which it did."""
-    try:
-        return solver.solve(a)
-    except Exception as error:
-        if isinstance(error, ConvergenceError) or not _is_convergence_failure(error):
-            raise
-        return _solve_one_by_one((solver,), a)
-
-
-def _is_convergence_failure(error: Exception) -> bool:
+def is_convergence_failure(error: Exception) -> bool:
     """Whether an error says that a decomposition failed; each library has a LinAlgError of its own."""
     return isinstance(error, ConvergenceError) or "LinAlgError" in type(error).__name__
 
 
-def _solve_one_by_one(solvers: tuple[Solver, ...], a: Array) -> tuple[Array, Array]:
+def solve_one_by_one(solvers: tuple[Solver, ...], a: Array) -> tuple[Array, Array]:
     """Decompose each matrix of the batch by the first of the solvers that can."""
     xp = namespace(a)
     size = a.shape[-1]
@@ -162,7 +97,7 @@ def _first_success(
         try:
             result = solver.solve(matrix)
         except Exception as error:
-            if not _is_convergence_failure(error):
+            if not is_convergence_failure(error):
                 raise
             last = error
         else:
@@ -173,30 +108,9 @@ def _first_success(
         return not_finite
     raise ConvergenceError(
         f"The matrix at batch index {batch_index(position, batch)} could not be decomposed by "
-        f"{' or '.join(repr(_of_user(solver)) for solver in solvers)} ({last}). "
+        f"{' or '.join(repr(solver) for solver in solvers)} ({last}). "
         "Pass another one to fall back on, such as solver=Fallback(DenseEigh(), DenseSVD())."
     )
-
-
-def _of_user(solver: Solver) -> Solver:
-    """The solver inside what it was wrapped in here."""
-    return _of_user(solver.solver) if isinstance(solver, Guarded | HermitianPart) else solver
-
-
-def _without_looking(solver: Solver) -> Solver:
-    if isinstance(solver, Fallback):
-        return _SelectedFallback(_without_looking(solver.first), _without_looking(solver.second))
-    if isinstance(solver, Refined):
-        return Refined(_without_looking(solver.solver), solver.steps)
-    if isinstance(solver, HermitianPart):
-        return HermitianPart(_without_looking(solver.solver))
-    return solver
-
-
-def _is_finite(a: Array) -> bool:
-    """Whether all entries are finite; `a` must be readable."""
-    xp = namespace(a)
-    return bool(xp.all(xp.isfinite(a)))
 
 
 def _failed(values: Array, vectors: Array) -> Array:

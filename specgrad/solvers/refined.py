@@ -20,7 +20,7 @@ from specgrad._array import (
 )
 from specgrad._require import require, require_method
 from specgrad._typing import Array
-from specgrad.solvers._protocol import Solver
+from specgrad.solvers._protocol import Solver, without_looking
 from specgrad.solvers._twice_precision import gram_defect, residual
 from specgrad.solvers.dense import DenseEigh
 
@@ -100,6 +100,10 @@ class Refined:
             values = xp.where(finite[..., None], refined[0], values)
             vectors = xp.where(finite[..., None, None], refined[1], vectors)
         return values, vectors
+
+    def without_looking(self) -> Solver:
+        """The same from a solver that looks at no value."""
+        return Refined(without_looking(self.solver), self.steps)
 
 
 def _step(solver: Solver, a: Array, values: Array, vectors: Array) -> tuple[Array, Array]:
