@@ -19,24 +19,17 @@ from specgrad._array import eps, namespace
 from specgrad._typing import Array
 
 __all__ = [
-    "NEAR",
-    "mean_on_triangle",
+    "ascending",
     "mean_or_quotient",
-    "power_difference",
     "second_difference",
     "second_from_first",
     "second_from_first_or_mean",
-    "second_power_difference",
 ]
 
-NEAR = 0.25
-"""Arguments that differ by less than this share of that distance go to the quadrature."""
-
-
-class _HasDividedDifference(Protocol):
-    def divided_difference(self, x: Array, y: Array) -> Array: ...
-
-
+# Arguments that differ by less than this share of that distance go to the quadrature.
+_NEAR = 0.25
+# A mean that differs from the quotient by this many times the quotient's rounding error agrees with it.
+_AGREE = 3.0
 # Nodes on [-1, 1] and weights of the 7-point Gauss-Legendre rule.
 _RULE = (
     (-0.9491079123427585, 0.1294849661688697),
@@ -49,8 +42,8 @@ _RULE = (
 )
 
 
-_AGREE = 3.0
-"""A mean that differs from the quotient by this many times the quotient's rounding error agrees with it."""
+class _HasDividedDifference(Protocol):
+    def divided_difference(self, x: Array, y: Array) -> Array: ...
 
 
 def mean_or_quotient(
@@ -64,7 +57,7 @@ def mean_or_quotient(
     xp = namespace(x)
     centre, half = 0.5 * (x + y), 0.5 * (x - y)
     mean = 0.5 * _RULE[3][1] * derivative(centre)
-    for node, weight in _RULE[4:]:
+    for node, weight in _RULE[4:]:  # with its mirror image, so that the order of x and y does not matter
         mean = mean + 0.5 * weight * (derivative(centre + node * half) + derivative(centre - node * half))
     f_x, f_y, gap = function(x), function(y), x - y
     rounding = eps(x) * (xp.abs(f_x) + xp.abs(f_y) + xp.abs(mean) * (xp.abs(x) + xp.abs(y)))
@@ -73,7 +66,7 @@ def mean_or_quotient(
     return xp.where(close, mean, (f_x - f_y) / xp.where(close, 1.0, gap))
 
 
-def mean_on_triangle(second_derivative: Callable[[Array], Array], a: Array, b: Array, c: Array) -> Array:
+def _mean_on_triangle(second_derivative: Callable[[Array], Array], a: Array, b: Array, c: Array) -> Array:
     """``f[a, b, c]`` from ``f''``."""
     total = 0.0
     for outer_node, outer_weight in _RULE:
@@ -83,47 +76,6 @@ def mean_on_triangle(second_derivative: Callable[[Array], Array], a: Array, b: A
             weight = 0.25 * outer_weight * inner_weight * s
             total = total + weight * second_derivative(c + s * ((b - c) + r * (a - b)))
     return total
-
-
-def power_difference(x: Array, y: Array, p: int) -> Array:
-    """``f[x, y]`` of ``u**p`` for an integer p: ``x^(p-1) + x^(p-2) y + ... + y^(p-1)`` for a positive one.
-
-    In ``log2 p`` steps: ``(x + y) g[x^2, y^2]`` with ``g = u^(p/2)``, ``x^(p-1) + y g[x, y]`` with
-    ``g = u^(p-1)``. The squares make terms of one sign, so arguments of opposite sign do not cancel either.
-    """
-    xp = namespace(x)
-    if p < 0:
-        r, s = xp.reciprocal(x), xp.reciprocal(y)
-        return -r * s * power_difference(r, s, -p)
-    if p < 2:
-        return xp.full_like(x + y, p)
-    if p == 2:
-        return x + y
-    if p % 2:
-        return x ** (p - 1) + y * power_difference(x, y, p - 1)
-    return (x + y) * power_difference(x * x, y * y, p // 2)
-
-
-def second_power_difference(x: Array, y: Array, z: Array, p: int) -> Array:
-    """``f[x, y, z]`` of ``u**p`` for an integer p: the sum of all ``x^i y^j z^k`` of degree p - 2."""
-    xp = namespace(x)
-    if p < 0:
-        r, s, t = xp.reciprocal(x), xp.reciprocal(y), xp.reciprocal(z)
-        return r * s * t * second_power_difference(r, s, t, 1 - p)
-    low, middle, high = _sorted(x, y, z)
-    # The first of the three by magnitude: its sums with the other two then have one sign.
-    is_low = -low > high
-    first, last = xp.where(is_low, low, high), xp.where(is_low, high, low)
-    return _ordered_second_power_difference(first, middle, last, p)
-
-
-def _ordered_second_power_difference(x: Array, y: Array, z: Array, p: int) -> Array:
-    if p <= 2:
-        return namespace(x).full_like(x, p // 2)
-    if p % 2:
-        return x * _ordered_second_power_difference(x, y, z, p - 1) + power_difference(y, z, p - 1)
-    of_squares = _ordered_second_power_difference(x * x, y * y, z * z, p // 2)
-    return (x + y) * (x + z) * of_squares + power_difference(y * y, z * z, p // 2)
 
 
 def second_difference(function: _HasDividedDifference, x: Array, y: Array, z: Array) -> Array:
@@ -142,7 +94,7 @@ def second_from_first(
     Near ties it errs by about ``eps**(2/3) f'/h``, where ``f'`` changes by its own size over ``h``.
     """
     xp = namespace(x)
-    low, middle, high = _sorted(x, y, z)
+    low, middle, high = ascending(x, y, z)
     step = eps(x) ** (1 / 3) * _length(derivative, y)
     close = high - low <= step
     # Around their mean, which a second difference of close arguments depends on to first order.
@@ -188,16 +140,16 @@ def second_from_first_or_mean(
     `distance` says how far above an argument ``f''`` changes by its own size.
     """
     xp = namespace(x)
-    low, middle, high = _sorted(x, y, z)
+    low, middle, high = ascending(x, y, z)
     spread = high - low
-    near = spread <= NEAR * distance(low)
+    near = spread <= _NEAR * distance(low)
     # Each branch sees arguments that suit it, so that neither overflows where the other is taken.
-    mean = mean_on_triangle(second_derivative, high, xp.where(near, middle, high), xp.where(near, low, high))
+    mean = _mean_on_triangle(second_derivative, high, xp.where(near, middle, high), xp.where(near, low, high))
     quotient = function.divided_difference(high, middle) - function.divided_difference(low, middle)
     return xp.where(near, mean, quotient / xp.where(near, 1.0, spread))
 
 
-def _sorted(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+def ascending(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
     """The three in ascending order, elementwise, with broadcasting."""
     xp = namespace(x)
     low, high = xp.minimum(x, y), xp.maximum(x, y)

@@ -19,12 +19,9 @@ from typing import ClassVar, Protocol
 from specgrad._array import eps, namespace
 from specgrad._require import require
 from specgrad._typing import Array
-from specgrad.divided_differences import (
-    power_difference,
-    second_from_first_or_mean,
-    second_power_difference,
-)
+from specgrad.divided_differences import second_from_first_or_mean
 from specgrad.domains import Domain, NonNegative, NonZero, Positive
+from specgrad.power_differences import power_difference, second_power_difference
 
 __all__ = [
     "Exp",
@@ -35,7 +32,6 @@ __all__ = [
     "Power",
     "Sqrt",
     "domain_of",
-    "stand_in",
 ]
 
 
@@ -140,8 +136,10 @@ class Power:
         p = self.exponent
         if self._is_integer:
             return second_power_difference(x, y, z, int(p))
+        # A large power changes e-fold over u/|p|, and so far the quadrature follows.
+        changes = max(1.0, abs(p) / 4)
         return second_from_first_or_mean(
-            self, lambda u: p * (p - 1) * u ** (p - 2), x, y, z, lambda u: u / max(1.0, abs(p) / 4)
+            self, lambda u: p * (p - 1) * u ** (p - 2), x, y, z, lambda u: u / changes
         )
 
 
@@ -205,8 +203,3 @@ class One:
 def domain_of(function: MatrixFunction) -> Domain | None:
     """The domain of a function that has one."""
     return getattr(function, "domain", None)
-
-
-def stand_in(values: Array, kept: Array) -> Array:
-    """The eigenvalues with the leading one in place of those dropped, where a function may be undefined."""
-    return namespace(values).where(kept, values, values[..., :1])

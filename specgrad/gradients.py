@@ -12,8 +12,9 @@ from specgrad._require import require_method, require_whole
 from specgrad._typing import Array
 from specgrad.derivatives import newton_schulz
 from specgrad.derivatives.matrix_function import frechet
-from specgrad.functions import InverseSqrt, MatrixFunction, stand_in
+from specgrad.functions import InverseSqrt, MatrixFunction
 from specgrad.gaps import GapRule, MaskedGap
+from specgrad.leading import stand_in
 from specgrad.solvers import DifferentiatedSolver
 
 __all__ = [

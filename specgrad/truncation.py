@@ -22,8 +22,6 @@ __all__ = [
     "MaxRank",
     "RayleighMismatch",
     "Truncation",
-    "leading",
-    "leading_run",
 ]
 
 
@@ -239,15 +237,3 @@ class Either(_Combines):
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         return self.first.keep(a, values, vectors) | self.second.keep(a, values, vectors)
-
-
-def leading_run(marks: Array) -> Array:
-    """The leading run of True in `marks`, at least one long: a mask of the same shape (..., n)."""
-    xp = namespace(marks)
-    breaks = xp.cumulative_sum(xp.astype(~marks, xp.int32), axis=-1, dtype=xp.int32)
-    return (breaks == 0) | (xp.arange(marks.shape[-1], device=device(marks)) == 0)
-
-
-def leading(rank: Array, size: int) -> Array:
-    """The mask (..., size) of the first `rank` positions; `rank` (...) is an integer."""
-    return namespace(rank).arange(size, dtype=rank.dtype, device=device(rank)) < rank[..., None]

@@ -3,7 +3,7 @@
 from specgrad._array import adjoint, eps, is_array, is_complex, is_floating, is_half, namespace
 from specgrad._typing import Array
 from specgrad.domains import Domain
-from specgrad.truncation import leading
+from specgrad.leading import leading
 
 __all__ = [
     "batch_index",

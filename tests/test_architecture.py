@@ -18,9 +18,10 @@ EXTRAS = BACKENDS | {"typer", "rich", "matplotlib", "sklearn", "scipy", "hypothe
 FLOORS = (
     {"_typing", "_require"},
     {"_array", "results", "planning"},
-    {"_warn"},
+    {"_warn", "leading"},
     {"bind", "divided_differences", "domains", "gaps", "truncation"},
-    {"functions", "gauge"},
+    {"gauge", "power_differences"},
+    {"functions"},
     {"composed_functions"},
     {"derivatives", "validation"},
     {"samples", "solvers"},

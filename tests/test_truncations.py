@@ -17,8 +17,8 @@ from specgrad import (
     jvp,
     vjp,
 )
+from specgrad.leading import leading_run
 from specgrad.testing import ClusterLoss, gap_spectrum, random_hermitian, random_unitary
-from specgrad.truncation import leading_run
 
 
 @dataclass(frozen=True)

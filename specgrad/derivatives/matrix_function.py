@@ -21,7 +21,8 @@ follows from applying it to the block matrix [[A, E], [0, A]].
 from specgrad._array import adjoint, as_column, as_row, hermitian_part, namespace
 from specgrad._typing import Array
 from specgrad.divided_differences import second_difference
-from specgrad.functions import MatrixFunction, stand_in
+from specgrad.functions import MatrixFunction
+from specgrad.leading import stand_in
 
 __all__ = ["frechet", "second_derivative"]
 

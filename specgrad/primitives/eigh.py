@@ -9,9 +9,10 @@ from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.gaps import GapRule
 from specgrad.gauge import GaugePolicy
+from specgrad.leading import by_magnitude, leading, leading_run, rank_of
 from specgrad.primitives._cotangents import add
 from specgrad.solvers import DifferentiatedSolver, Solver, decompose
-from specgrad.truncation import MaxRank, Truncation, leading, leading_run
+from specgrad.truncation import MaxRank, Truncation
 
 __all__ = ["Eigh"]
 
@@ -40,11 +41,8 @@ class Eigh:
         values, vectors = decompose(self.solver, a)
         if self.truncation is None:
             return values, vectors
-        xp = namespace(values)
-        by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
-        values, vectors = take_columns(by_magnitude, values, vectors)
-        kept = leading_run(self.truncation.keep(a, values, vectors))
-        rank = xp.sum(xp.astype(kept, xp.int32), axis=-1, dtype=xp.int32)
+        values, vectors = by_magnitude(values, vectors)
+        rank = rank_of(leading_run(self.truncation.keep(a, values, vectors)))
         return *self._restrict(rank, values, vectors), rank, values, vectors
 
     def vjp(

@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 from typing import cast
 
-from specgrad._array import adjoint, as_row, eps, namespace, take_columns
+from specgrad._array import adjoint, as_row, eps, namespace
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.derivatives.matrix_function import frechet, second_derivative
 from specgrad.domains import NonNegative
-from specgrad.functions import MatrixFunction, domain_of, stand_in
+from specgrad.functions import MatrixFunction, domain_of
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gradients import DaleckiiKrein, Decomposition, GradientRule, ThroughEigenvectors
+from specgrad.leading import by_magnitude, leading, leading_run, rank_of, stand_in
 from specgrad.solvers import Solver, decompose
-from specgrad.truncation import Truncation, leading, leading_run
+from specgrad.truncation import Truncation
 
 __all__ = ["ApplyFunction", "Frechet"]
 
@@ -48,13 +49,11 @@ class ApplyFunction:
         if self.semidefinite:
             values, vectors = xp.flip(values, axis=-1), xp.flip(vectors, axis=-1)
         else:
-            by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
-            values, vectors = take_columns(by_magnitude, values, vectors)
+            values, vectors = by_magnitude(values, vectors)
         kept = leading_run(self.truncation.keep(a, values, vectors))
         image = self.function(_defined(self.function, stand_in(values, kept)))
         image = xp.where(kept, image, 0.0)
-        rank = xp.sum(xp.astype(kept, xp.int32), axis=-1, dtype=xp.int32)
-        return (vectors * as_row(image)) @ adjoint(vectors), rank, values, vectors
+        return (vectors * as_row(image)) @ adjoint(vectors), rank_of(kept), values, vectors
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]

@@ -1,10 +1,14 @@
 """From NumPy's arrays to those of the library under test."""
 
+from typing import Any
+
+import numpy as np
+
 from specgrad._array import namespace
 from specgrad._typing import Array, Namespace
 from specgrad.testing.matrices import Matrix
 
-__all__ = ["copied", "is_unchanged", "on_device", "require_precision"]
+__all__ = ["copied", "is_unchanged", "numpy_dtype", "on_device", "random_like", "require_precision"]
 
 
 def on_device(xp: Namespace, numbers: Matrix, device: object) -> Array:
@@ -33,3 +37,19 @@ def copied(array: Array) -> Array:
 def is_unchanged(array: Array, before: Array) -> bool:
     """Whether an array is that of which a copy was made."""
     return bool(namespace(array).all(array == before))
+
+
+def random_like(x: Array, generator: np.random.Generator) -> Array:
+    """Normally distributed numbers in shape, dtype and place of an array."""
+    numbers = generator.standard_normal(tuple(x.shape))
+    if namespace(x).isdtype(x.dtype, "complex floating"):
+        numbers = numbers + 1j * generator.standard_normal(tuple(x.shape))
+    return namespace(x).asarray(numbers.astype(numpy_dtype(x)), dtype=x.dtype, device=x.device)
+
+
+def numpy_dtype(x: Array) -> Any:
+    xp = namespace(x)
+    for name in ("float32", "float64", "complex64", "complex128"):
+        if x.dtype == getattr(xp, name):
+            return np.dtype(name)
+    raise TypeError(f"The kit knows float32, float64, complex64 and complex128, and was given {x.dtype}.")

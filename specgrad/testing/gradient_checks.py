@@ -8,8 +8,8 @@ import numpy as np
 from specgrad._array import adjoint, eps, hermitian_part, is_complex, namespace, real_part
 from specgrad._typing import Array, Arrays
 from specgrad.solvers import has_own_derivative
-from specgrad.testing._arrays import copied, is_unchanged, require_precision
-from specgrad.testing.losses import LinearLoss, Loss, _random_like
+from specgrad.testing._arrays import copied, is_unchanged, random_like, require_precision
+from specgrad.testing.losses import LinearLoss, Loss
 from specgrad.transforms import jvp, vjp
 
 __all__ = ["check_gradient"]
@@ -82,44 +82,21 @@ def check_gradient(
     given = tuple(copied(a) for a in arrays)
     output, pullback = vjp(function, *given, **options)
     _require_no_gauge(name, output, loss, options.get("solver"))
-    cotangents = loss.cotangents(output)
-    before = [None if c is None else copied(c) for c in _as_tuple(cotangents)]
-    gradients = pullback(cotangents)
-    for a, g in zip(arrays, gradients, strict=True):
-        if tuple(g.shape) != tuple(a.shape):
-            raise AssertionError(
-                f"{name}: the gradient has shape {tuple(g.shape)}, and {tuple(a.shape)} is needed."
-            )
-        _require_finite(name, "gradient", g)
+    cotangents = _as_tuple(loss.cotangents(output))
+    kept = tuple(None if c is None else copied(c) for c in cotangents)
+    gradients = pullback(cotangents if isinstance(output, tuple) else cotangents[0])
+    _, tangents = jvp(function, given, directions, **options)
+    _require_untouched(name, "arguments", given, arrays)
+    _require_untouched(name, "cotangents", cotangents, kept)
+
     rounding = _ROUNDINGS * eps(arrays[0]) / radius
-    for g in gradients if hermitian else ():
-        if not _length(g - adjoint(g)) <= rounding * _length(g):
-            raise AssertionError(
-                f"{name}: the gradient is not Hermitian, which that of a Hermitian matrix is: take its "
-                "Hermitian part."
-            )
+    _require_like(name, gradients, arrays)
+    if hermitian:
+        _require_hermitian(name, gradients, rounding)
     slope = sum(_inner(g, e) for g, e in zip(gradients, directions, strict=True))
     size = sum(_length(g) * _length(e) for g, e in zip(gradients, directions, strict=True))
+    _require_adjoint(name, slope, kept, _as_tuple(tangents), rounding * size)
 
-    _, tangents = jvp(function, given, directions, **options)
-    for what, after, kept in (
-        ("arguments", given, arrays),
-        ("cotangents", _as_tuple(cotangents), before),
-    ):
-        if any(b is not None and not is_unchanged(a, b) for a, b in zip(after, kept, strict=True)):
-            raise AssertionError(f"{name}: its {what}, which belong to the caller, are written into.")
-    forward = 0.0
-    for g, t in zip(before, _as_tuple(tangents), strict=True):
-        if g is not None and t is not None:
-            _require_finite(name, "tangent from jvp", t)
-            forward += _inner(g, t)
-    if not abs(slope - forward) <= rounding * size:
-        raise AssertionError(
-            f"{name}: vjp and jvp are not adjoint: {slope:.12g} and {forward:.12g} differ by "
-            f"{abs(slope - forward):.3g}, and {rounding * size:.3g} is allowed."
-        )
-
-    step = float(np.finfo(np.float64).eps) ** (1 / 3) * radius
     wide = tuple(_widened(a) for a in arrays)
 
     def at(distance: float) -> float:
@@ -128,14 +105,9 @@ def check_gradient(
         _require_finite(name, f"loss at a step of {distance:.3g}", value)
         return float(value)
 
-    difference = (at(step) - at(-step)) / (2 * step)
     truncation = _ROUNDINGS * float(np.finfo(np.float64).eps) ** (2 / 3) / radius
     allowed = (rounding + truncation) * size + truncation * abs(at(0.0))
-    if not abs(slope - difference) <= allowed:
-        raise AssertionError(
-            f"{name}: the pullback says {slope:.12g} and finite differences {difference:.12g}; they "
-            f"differ by {abs(slope - difference):.3g}, and {allowed:.3g} is allowed."
-        )
+    _require_slope(name, slope, at, float(np.finfo(np.float64).eps) ** (1 / 3) * radius, allowed)
 
 
 def _require_no_gauge(name: str, output: Any, loss: Loss, solver: Any) -> None:
@@ -149,6 +121,60 @@ def _require_no_gauge(name: str, output: Any, loss: Loss, solver: Any) -> None:
         )
 
 
+def _require_untouched(
+    name: str, what: str, after: tuple[Array | None, ...], kept: tuple[Array | None, ...]
+) -> None:
+    if any(b is not None and not is_unchanged(a, b) for a, b in zip(after, kept, strict=True)):
+        raise AssertionError(f"{name}: its {what}, which belong to the caller, are written into.")
+
+
+def _require_like(name: str, gradients: Arrays, arrays: Arrays) -> None:
+    """Finite gradients in the shapes of the arrays."""
+    for a, g in zip(arrays, gradients, strict=True):
+        if tuple(g.shape) != tuple(a.shape):
+            raise AssertionError(
+                f"{name}: the gradient has shape {tuple(g.shape)}, and {tuple(a.shape)} is needed."
+            )
+        _require_finite(name, "gradient", g)
+
+
+def _require_hermitian(name: str, gradients: Arrays, allowed: float) -> None:
+    for g in gradients:
+        if not _length(g - adjoint(g)) <= allowed * _length(g):
+            raise AssertionError(
+                f"{name}: the gradient is not Hermitian, which that of a Hermitian matrix is: take its "
+                "Hermitian part."
+            )
+
+
+def _require_adjoint(
+    name: str, slope: float, cotangents: tuple[Array | None, ...], tangents: Arrays, allowed: float
+) -> None:
+    """``Re <cotangents, tangents>`` is the slope."""
+    forward = 0.0
+    for g, t in zip(cotangents, tangents, strict=True):
+        if g is not None and t is not None:
+            _require_finite(name, "tangent from jvp", t)
+            forward += _inner(g, t)
+    if not abs(slope - forward) <= allowed:
+        raise AssertionError(
+            f"{name}: vjp and jvp are not adjoint: {slope:.12g} and {forward:.12g} differ by "
+            f"{abs(slope - forward):.3g}, and {allowed:.3g} is allowed."
+        )
+
+
+def _require_slope(
+    name: str, slope: float, at: Callable[[float], float], step: float, allowed: float
+) -> None:
+    """The central difference of the loss is the slope."""
+    difference = (at(step) - at(-step)) / (2 * step)
+    if not abs(slope - difference) <= allowed:
+        raise AssertionError(
+            f"{name}: the pullback says {slope:.12g} and finite differences {difference:.12g}; they "
+            f"differ by {abs(slope - difference):.3g}, and {allowed:.3g} is allowed."
+        )
+
+
 def _require_finite(name: str, what: str, x: Array) -> None:
     if not bool(namespace(x).all(namespace(x).isfinite(x))):
         raise AssertionError(f"{name}: the {what} is not finite.")
@@ -156,7 +182,7 @@ def _require_finite(name: str, what: str, x: Array) -> None:
 
 def _direction(a: Array, scale: float, hermitian: bool, generator: np.random.Generator) -> Array:
     """A random direction of about the size of the matrices."""
-    random = _random_like(a, generator)
+    random = random_like(a, generator)
     direction = hermitian_part(random) if hermitian else random
     return direction * (scale / max(a.shape[-1], 1) ** 0.5)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from specgrad._array import column_products, is_floating, namespace, real_part
 from specgrad._typing import Array
+from specgrad.testing._arrays import numpy_dtype, random_like
 from specgrad.testing.matrices import Matrix, random_hermitian
 
 __all__ = ["ClusterLoss", "LinearLoss", "Loss"]
@@ -71,9 +72,9 @@ class ClusterLoss:
             )
         total = xp.zeros_like(vectors)
         position = xp.arange(count, device=vectors.device)
-        numpy_dtype = _numpy_dtype(vectors)
+        dtype = numpy_dtype(vectors)
         for index, cluster in enumerate(self.clusters):
-            numbers = self.weight(index, vectors.shape[-2], numpy_dtype)
+            numbers = self.weight(index, vectors.shape[-2], dtype)
             weight = xp.asarray(numbers, dtype=vectors.dtype, device=vectors.device)
             inside = position < 0
             for column in cluster:
@@ -113,22 +114,7 @@ class LinearLoss:
     def cotangents(self, output: Any) -> Any:
         generator = np.random.default_rng(self.seed)
         if not isinstance(output, tuple):
-            return _random_like(output, generator)
-        given = [_random_like(x, generator) if is_floating(x) else None for x in output]
+            return random_like(output, generator)
+        given = [random_like(x, generator) if is_floating(x) else None for x in output]
         named: Any = type(output)
         return named(*given) if hasattr(output, "_fields") else named(given)
-
-
-def _random_like(x: Array, generator: np.random.Generator) -> Array:
-    numbers = generator.standard_normal(tuple(x.shape))
-    if namespace(x).isdtype(x.dtype, "complex floating"):
-        numbers = numbers + 1j * generator.standard_normal(tuple(x.shape))
-    return namespace(x).asarray(numbers.astype(_numpy_dtype(x)), dtype=x.dtype, device=x.device)
-
-
-def _numpy_dtype(x: Array) -> Any:
-    xp = namespace(x)
-    for name in ("float32", "float64", "complex64", "complex128"):
-        if x.dtype == getattr(xp, name):
-            return np.dtype(name)
-    raise TypeError(f"The kit knows float32, float64, complex64 and complex128, and was given {x.dtype}.")
