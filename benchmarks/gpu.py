@@ -99,7 +99,8 @@ def _attempt(measure: Callable[[], str]) -> str:
     try:
         return measure()
     except Exception as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[:1]}"
+        message = next(iter(str(error).splitlines()), "").replace("|", "/")
+        return f"{type(error).__name__}: {message}"
 
 
 def _decompositions() -> Any:

@@ -15,21 +15,25 @@ from specgrad._array import is_readable
 from specgrad._typing import Array, Arrays
 from specgrad._warn import warn_once
 
-__all__ = ["Binding", "Differentiable", "Evaluate", "Primitive", "differentiable"]
+__all__ = ["Binding", "Differentiable", "Evaluate", "Primitive", "Viewer", "differentiable"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
-class Binding(Protocol):
+class Viewer(Protocol):
+    """A value that knows which arrays can be looked at: none that is on a device or traced."""
+
+    def view(self, array: Array) -> Array | None:
+        """The array to look at for its values, or None where they cannot be looked at cheaply."""
+
+
+class Binding(Viewer, Protocol):
     """How primitives are applied to the arrays of one framework."""
 
     def apply(self, primitive: "Primitive", *arrays: Array) -> Arrays:
         """The outputs of the primitive."""
-
-    def view(self, array: Array) -> Array | None:
-        """The array to look at for its values, or None where they cannot be looked at cheaply."""
 
 
 class Primitive(Protocol):

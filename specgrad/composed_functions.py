@@ -28,6 +28,7 @@ class Shifted:
     shift: float
 
     def __post_init__(self) -> None:
+        require_method(self.function, "divided_difference", "function", "Log()")
         require(self, "shift", "a finite number", lambda number: -inf < number < inf)
 
     @property

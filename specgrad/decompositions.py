@@ -50,8 +50,8 @@ def eigh(
     check_finite : bool, default True
         Whether to look at the values, where that is cheap, and raise if they are not finite or not
         Hermitian. Without it, and where values cannot be looked at, the Hermitian part is taken, and a
-        matrix with NaN or infinite entries gives NaN without changing its neighbours in the batch. A solver
-        with a derivative of its own sees its input as it is.
+        matrix with NaN or infinite entries gives NaN without changing its neighbours in the batch; but a
+        solver with a derivative of its own sees its input as it is.
 
     Returns
     -------

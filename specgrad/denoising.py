@@ -119,7 +119,8 @@ def pca_denoise(
     require_samples(x, "x", correction)
     require_groups(groups, x)
     require_affine(weight, bias, x)
-    matrix = _matrix(binding, scaling, solver, gradient, truncation)
+    projector = _projector(solver, gradient, truncation).of_covariance(binding)
+    matrix = _scaled(projector, scaling)
     correction = as_number(correction, "correction")
     filtered = SpectralFilter(function=matrix, groups=groups, correction=correction, eps=0.0)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
@@ -167,7 +168,8 @@ def denoising_matrix(
            [0.25, 0.25]])
     """
     require_matrices(covariance, "covariance")
-    matrix = _matrix(binding, scaling, solver, gradient, truncation)
+    projector = _projector(solver, gradient, truncation).primitive(None, binding)
+    matrix = _scaled(projector, scaling)
     precision, covariance = eps(covariance), to_computing_precision(covariance)
     if check_finite and (seen := binding.view(covariance)) is not None:
         require_hermitian(seen, "covariance", precision)
@@ -175,18 +177,15 @@ def denoising_matrix(
     return binding.apply(matrix, covariance)[0]
 
 
-def _matrix(
-    binding: Binding,
-    scaling: Standardise | None,
-    solver: Solver,
-    gradient: GradientRule | None,
-    truncation: Truncation,
-) -> Primitive:
-    """``C -> (M, ...)``."""
+def _projector(solver: Solver, gradient: GradientRule | None, truncation: Truncation) -> Method:
     require_method(truncation, "keep", "truncation", "MaxRank(4)")
+    return Method(One(), solver, gradient, truncation)
+
+
+def _scaled(projector: Primitive, scaling: Standardise | None) -> Primitive:
+    """``C -> (M, ...)`` from ``R -> (P, ...)``."""
     if scaling is not None and not isinstance(scaling, Standardise):
         raise TypeError(f"scaling is {scaling!r}, and Standardise() or None is needed.")
-    projector = Method(One(), solver, gradient, truncation).of_covariance(binding)
     return projector if scaling is None else Standardised(function=projector, eps=scaling.eps)
 
 

@@ -13,6 +13,8 @@ __all__ = ["Domain", "NonNegative", "NonZero", "Positive"]
 class Domain:
     """The eigenvalues that a function accepts: what is `needed` of their distance from `start`.
 
+    A subclass gives `needed`, a word for the error that names the others, and `outside`.
+
     Parameters
     ----------
     start : float, default 0

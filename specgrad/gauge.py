@@ -20,7 +20,7 @@ from specgrad._array import (
 from specgrad._require import require_at_least
 from specgrad._typing import Array
 from specgrad._warn import warn_once
-from specgrad.bind import Binding
+from specgrad.bind import Viewer
 from specgrad.gaps import MaskedGap
 
 __all__ = [
@@ -44,8 +44,8 @@ class GaugeError(ValueError):
 class GaugePolicy(Protocol):
     """What a gauge policy must offer."""
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, binding: Binding) -> Array:
-        """The cotangent ``gV`` (..., n, n) to go on with; the binding says what can be looked at."""
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, viewer: Viewer) -> Array:
+        """The cotangent ``gV`` (..., n, n) to go on with; the viewer says what can be looked at."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class WarnGauge:
     def __post_init__(self) -> None:
         require_at_least(0, self, "tolerance")
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, binding: Binding) -> Array:
-        size = _excess(values, vectors, vectors_cotangent, binding, self.tolerance)
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, viewer: Viewer) -> Array:
+        size = _excess(values, vectors, vectors_cotangent, viewer, self.tolerance)
         if size is not None:
             warn_once(_explain(size), GaugeWarning)
         return vectors_cotangent
@@ -88,8 +88,8 @@ class RaiseGauge:
     def __post_init__(self) -> None:
         require_at_least(0, self, "tolerance")
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, binding: Binding) -> Array:
-        size = _excess(values, vectors, vectors_cotangent, binding, self.tolerance)
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, viewer: Viewer) -> Array:
+        size = _excess(values, vectors, vectors_cotangent, viewer, self.tolerance)
         if size is not None:
             raise GaugeError(_explain(size))
         return vectors_cotangent
@@ -99,7 +99,7 @@ class RaiseGauge:
 class ProjectGauge:
     """Remove the offending part from the cotangent, and say nothing."""
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, binding: Binding) -> Array:
+    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, viewer: Viewer) -> Array:
         offending = _offending_part(values, adjoint(vectors) @ vectors_cotangent)
         return vectors_cotangent - vectors @ offending
 
@@ -116,11 +116,11 @@ def _offending_part(values: Array, inner: Array) -> Array:
 
 
 def _excess(
-    values: Array, vectors: Array, cotangent: Array, binding: Binding, tolerance: float | None
+    values: Array, vectors: Array, cotangent: Array, viewer: Viewer, tolerance: float | None
 ) -> float | None:
     """The relative size of the offending part, where it can be seen and is not rounding."""
-    seen = binding.view(values)
-    if seen is None or binding.view(cotangent) is None:
+    seen = viewer.view(values)
+    if seen is None or viewer.view(cotangent) is None:
         return None
     if not is_complex(vectors) and not _may_have_ties(seen):
         return None  # a gauge of signs alone, which no gradient meets

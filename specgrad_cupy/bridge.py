@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from specgrad._array import namespace
-from specgrad.solvers import Solver
+from specgrad.solvers import Solver, without_looking
 from specgrad_cupy._require import cupy
 from specgrad_cupy.auto import AutoSolver
 
@@ -41,6 +41,10 @@ class ThroughDLPack:
     """
 
     solver: Solver = _AUTO
+
+    def without_looking(self) -> Solver:
+        """The same with a solver that looks at no value."""
+        return ThroughDLPack(without_looking(self.solver))
 
     def solve(self, a: Any) -> tuple[Any, Any]:
         """Eigenvalues (..., n), ascending, and eigenvectors (..., n, n)."""

@@ -26,7 +26,7 @@ __all__ = ["FusedGap"]
 
 # The number that the body of each rule needs, or one for each spectrum.
 _PARAMETERS: dict[type, Callable[[Any, Any], Any]] = {
-    ExactGap: lambda rule, values: 0.0,
+    ExactGap: lambda rule, values: float(rule.noise is not None),
     MaskedGap: lambda rule, values: rule.tie_width(values)[..., None],
     BroadenedGap: lambda rule, values: rule.relative_width(values),
     ClippedGap: lambda rule, values: rule.limit,

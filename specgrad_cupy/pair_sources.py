@@ -40,7 +40,7 @@ template <typename T> struct Ratio {
 # rounding.
 PAIR_BODIES = {
     "ExactGap": r"""
-        k = row == column ? T(0) : 1 / (y - x);
+        k = row == column || (parameter && x == y) ? T(0) : 1 / (y - x);
     """,
     "MaskedGap": r"""
         T gap = y - x;

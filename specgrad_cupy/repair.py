@@ -14,7 +14,7 @@ class Repaired:
     """The answer of `first`, and that of `second` for each matrix whose residual is too large.
 
     The residual is ``||A V - V diag(l)||_max / (n eps ||A||_max)``, of order 1 for a backward stable
-    solver. One flag is read by the host, so this waits for the device.
+    solver. One flag is read by the host, always, so this waits for the device.
 
     Parameters
     ----------

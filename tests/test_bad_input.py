@@ -183,6 +183,15 @@ def test_one_triangle_is_not_hermitian(backend, dtype, function):
         function(backend.array(batch))
 
 
+def test_a_solver_with_its_own_derivative_sees_checked_input():
+    for bad, message in (
+        (np.array([[1.0, 2.0], [0.0, 1.0]]), "not Hermitian"),
+        (np.diag([1, np.nan]), "NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            eigh(bad, solver=PowerIteration(4))
+
+
 def test_complex_symmetric_is_not_hermitian(backend):
     with pytest.raises(ValueError, match="not Hermitian"):
         eigh(backend.array(np.array([[1.0, 1j], [1j, 1.0]])))

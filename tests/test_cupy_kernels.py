@@ -19,6 +19,7 @@ from specgrad import (
     MaskedGap,
     PadeGap,
     PowerIterationGap,
+    RoundingFloor,
     TaylorGap,
 )
 from specgrad._array import magnitude_scale
@@ -41,6 +42,7 @@ TYPES = {
 # The parameter that a rule gives its kernel.
 PARAMETERS = {
     ExactGap(): lambda rule, values: 0.0,
+    ExactGap(noise=RoundingFloor()): lambda rule, values: 1.0,
     MaskedGap(1e-3): lambda rule, values: rule.tie_width(values)[0],
     MaskedGap(): lambda rule, values: rule.tie_width(values)[0],
     BroadenedGap(0.1): BroadenedGap.relative_width,

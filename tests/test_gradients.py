@@ -116,6 +116,21 @@ def test_default_rule_is_right_in_a_batch(backend, double):
         assert relative_error(gradient, expected) <= 1e-12
 
 
+@pytest.mark.parametrize(
+    "rule", [ExactGap(noise=RoundingFloor()), TopNGap(2, noise=RoundingFloor()), MaskedGap()], ids=repr
+)
+def test_with_a_floor_unbounded_rules_are_right_at_an_exact_tie(backend, rule):
+    values = np.array([0.3, 1.0, 1.0])
+    weights = np.array([[0.0, 0.5, -2.0], [0.5, 3.0, 1.0], [-2.0, 1.0, -1.0]])
+    (_, vectors), pullback = vjp(eigh, backend.array(np.diag(values)), gap=rule)
+    # Of the projector on the pair, weighted: entries across the gap, over the gap.
+    cotangent = 2 * weights @ backend.numpy(vectors) * np.array([0.0, 1.0, 1.0])
+    (gradient,) = pullback((None, backend.array(cotangent)))
+    expected = np.zeros((3, 3))
+    expected[0, 1:] = expected[1:, 0] = weights[0, 1:] / 0.7
+    np.testing.assert_allclose(backend.numpy(gradient), expected, atol=1e-14)
+
+
 @pytest.mark.parametrize("rule", RIGHT_AT_TIES, ids=repr)
 def test_antisymmetric_rules_are_right_for_subspaces_at_ties(backend, double, rule):
     a, expected = pair_case(gap_spectrum(0.0), 8, double)

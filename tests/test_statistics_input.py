@@ -6,6 +6,7 @@ from sampling import samples
 
 from specgrad import (
     ConvergenceWarning,
+    MaxRank,
     NewtonSchulz,
     RaiseResidual,
     Shifted,
@@ -177,3 +178,19 @@ def test_a_covariance_in_half_precision_is_shifted_in_the_computing_precision(ba
     for eps in (4e-4, 1e5):  # lost beside 1, and beyond the range of float16
         matrix = backend.numpy(whitening_matrix(half, eps=eps, truncation=None))
         np.testing.assert_allclose(matrix, np.eye(2) / np.sqrt(1 + eps), rtol=1e-6)
+
+
+def test_denoising_keeps_the_largest_magnitudes_of_an_indefinite_matrix():
+    matrix = denoising_matrix(np.diag([-2.0, 1.5, 1.6]), truncation=MaxRank(1), scaling=None)
+    np.testing.assert_allclose(matrix, np.diag([1.0, 0.0, 0.0]), atol=1e-15)
+
+
+def test_a_function_that_is_none_is_named():
+    for make in (
+        lambda: covariance_pool(samples(), function=np.sqrt, eps=1e-3, truncation=MaxRank(2)),
+        lambda: Shifted(np.sqrt, 1.0),
+    ):
+        with pytest.raises(
+            TypeError, match="function is <ufunc 'sqrt'>, and a value with a method divided_diff"
+        ):
+            make()

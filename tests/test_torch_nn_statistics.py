@@ -145,6 +145,16 @@ def test_a_batch_beyond_the_range_of_the_statistics_leaves_them(layer):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
+def test_running_statistics_carry_no_tangent(layer):
+    module = double(layer)
+    with torch.autograd.forward_ad.dual_level():
+        x = torch.autograd.forward_ad.make_dual(inputs(), torch.ones_like(inputs()))
+        module(x)
+        for statistic in (module.running_mean, module.running_matrix):
+            assert torch.autograd.forward_ad.unpack_dual(statistic).tangent is None
+
+
+@pytest.mark.parametrize("layer", LAYERS)
 def test_a_training_batch_may_come_before_the_gradient_of_an_evaluation(layer):
     module, x = double(layer), inputs().requires_grad_()
     module(inputs(seed=1))

@@ -74,7 +74,7 @@ class TopNGap:
     count : int
         How many values, by magnitude, count as leading.
     noise : RoundingFloor, optional
-        Applied to the cotangent by the derivative; none by default.
+        As in `ExactGap`.
 
     Raises
     ------
@@ -106,8 +106,9 @@ class TopNGap:
         xp = namespace(values)
         by_magnitude = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
         leads = xp.argsort(by_magnitude, axis=-1) < self.count
-        pairs = (as_row(leads) | as_column(leads)) & off_diagonal(values)
-        return reciprocal(differences(values), where=pairs)
+        gaps = differences(values)
+        counted = off_diagonal(values) if self.noise is None else gaps != 0
+        return reciprocal(gaps, where=(as_row(leads) | as_column(leads)) & counted)
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)

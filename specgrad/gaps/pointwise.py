@@ -27,7 +27,8 @@ class ExactGap:
     Parameters
     ----------
     noise : RoundingFloor, optional
-        Applied to the cotangent by the derivative; none by default.
+        Applied to the cotangent by the derivative; none by default. With one, ties are 0, as a loss that has
+        a gradient leaves nothing but rounding there.
 
     References
     ----------
@@ -49,7 +50,8 @@ class ExactGap:
         require_floor(self.noise)
 
     def matrix(self, values: Array) -> Array:
-        return reciprocal(differences(values), where=off_diagonal(values))
+        gaps = differences(values)
+        return reciprocal(gaps, where=off_diagonal(values) if self.noise is None else gaps != 0)
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)

@@ -10,7 +10,6 @@ __all__ = [
     "ResidualPolicy",
     "RootSolver",
     "Solver",
-    "Viewer",
     "has_own_derivative",
     "is_root_solver",
     "require_complete",
@@ -67,13 +66,6 @@ class RootSolver(Protocol):
 
     def root_jvp(self, a: Array, tangent: Array) -> tuple[Array, Array]:
         """The tangents of root and inverse from that of `a`, whose Hermitian part counts."""
-
-
-class Viewer(Protocol):
-    """A value that knows whether arrays can be looked at, such as a `specgrad.bind.Binding`."""
-
-    def view(self, array: Array) -> Array | None:
-        """The array to look at for its values, or None where they cannot be looked at cheaply."""
 
 
 class ResidualPolicy(Protocol):

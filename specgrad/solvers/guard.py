@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from specgrad._array import hermitian_part, namespace
 from specgrad._typing import Array
+from specgrad.bind import Viewer
 from specgrad.solvers._protocol import (
     ConvergenceError,
     Solver,
-    Viewer,
     has_own_derivative,
     without_looking,
 )

@@ -130,7 +130,7 @@ class CovarianceNormalisation(nn.Module):
             flat, mean, matrix = self.filter(self._samples(x), self.weight, self.bias)
             y = self._like(flat, x)
         if self.training and self.track_running_stats and self.running_mean is not None:
-            self._track(mean, matrix)
+            self._track(mean.detach(), matrix.detach())  # also from forward mode, which no_grad leaves on
         return y
 
     @torch.no_grad()
