@@ -76,7 +76,8 @@ def _tests() -> tuple[int, str]:
     """Exit status and summary of the tests that need a GPU; what they print is printed as it comes."""
     environment = {**os.environ, "SPECGRAD_REQUIRE": "cupy,torch-cuda"}
     # What needs the device most comes first; the kernels compiled for the host need none.
-    what = ["tests/test_cupy.py", "tests", "--ignore=tests/test_cupy_kernels.py", "-k", "cupy or cuda or gpu"]
+    on_the_host = [f"--ignore=tests/test_cupy_{name}.py" for name in ("kernels", "pairs")]
+    what = ["tests/test_cupy.py", "tests", *on_the_host, "-k", "cupy or cuda or gpu"]
     how = ["-q", "-rfE", "--tb=short", "-n", "4", "--dist", "loadfile"]
     command = [sys.executable, "-m", "pytest", *what, *how]
     summary = "nothing was printed"

@@ -48,7 +48,7 @@ PAIR_BODIES = {
     """,
     "BroadenedGap": r"""
         T gap = 2 * ((T(0.5) * y - T(0.5) * x) / scale);
-        k = row == column ? T(0) : gap / (gap * gap + parameter * parameter) / scale;
+        k = gap / (gap * gap + parameter * parameter) / scale;
     """,
     "ClippedGap": r"""
         T gap = y - x;

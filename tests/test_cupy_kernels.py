@@ -1,35 +1,19 @@
-"""The bodies of the CUDA kernels, compiled for the host: solver checks and the formulas of the core."""
+"""The body of the CUDA kernel of `Jacobi`, compiled for the host and put to the solver checks."""
 
 import ctypes
-import importlib.util
 import platform
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from host_compiler import DOWN, UP, compiled, module, needs_compiler, pointer
 
-from specgrad import (
-    BalancedPowerIterationGap,
-    BroadenedGap,
-    ClippedGap,
-    ExactGap,
-    MaskedGap,
-    PadeGap,
-    PowerIterationGap,
-    RoundingFloor,
-    TaylorGap,
-)
-from specgrad._array import magnitude_scale
-from specgrad.gaps._pairs import negligible
 from specgrad.testing import check_solver
 
-COMPILER = shutil.which("g++")
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
+pytestmark = needs_compiler
 
-ROOT = Path(__file__).parents[1]
 # Size and threads for each matrix, of which the device has 1 up to 4 x 4 and 32 from there on.
 SHAPES = ((1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (2, 32), (5, 32), (8, 32), (17, 32), (32, 32))
 ON_CHIP = ((4, 1), (5, 32), (32, 32))
@@ -39,62 +23,8 @@ TYPES = {
     "complex64": ("Complex<float>", "float"),
     "complex128": ("Complex<double>", "double"),
 }
-# The parameter that a rule gives its kernel.
-PARAMETERS = {
-    ExactGap(): lambda rule, values: 0.0,
-    ExactGap(noise=RoundingFloor()): lambda rule, values: 1.0,
-    MaskedGap(1e-3): lambda rule, values: rule.tie_width(values)[0],
-    MaskedGap(): lambda rule, values: rule.tie_width(values)[0],
-    BroadenedGap(0.1): BroadenedGap.relative_width,
-    BroadenedGap(1e-25): BroadenedGap.relative_width,
-    ClippedGap(2.0): lambda rule, values: rule.limit,
-    PowerIterationGap(19): lambda rule, values: rule.steps,
-    PowerIterationGap(1): lambda rule, values: rule.steps,
-    BalancedPowerIterationGap(6): lambda rule, values: rule.steps,
-    TaylorGap(100): lambda rule, values: rule.degree,
-    TaylorGap(0): lambda rule, values: rule.degree,
-    PadeGap(0.01): PadeGap.least_ratio,
-}
-
-
-def module(name):
-    """A module of source strings, without the package around it, which needs a device."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "specgrad_cupy" / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
 
 JACOBI, JACOBI_KERNEL = (getattr(module("jacobi_source"), name) for name in ("JACOBI", "JACOBI_KERNEL"))
-PAIRS, PAIR_BODIES = (getattr(module("pair_sources"), name) for name in ("PAIRS", "PAIR_BODIES"))
-
-# Threads that share a matrix take turns, in one order or the other: on a device there is none.
-ON_THE_HOST = """
-#include <algorithm>
-#include <cmath>
-#include <limits>
-using namespace std;
-#define DEVICE inline
-#define UNROLL
-#define EACH_LANE for ({order}) {{
-#define END_LANE }}
-"""
-UP, DOWN = "int lane = 0; lane < LANES; ++lane", "int lane = LANES - 1; lane >= 0; --lane"
-
-
-def compiled(code, folder, order=UP):
-    source, library = folder / "kernel.cpp", folder / "kernel.so"
-    source.write_text(ON_THE_HOST.format(order=order) + code)
-    subprocess.run(
-        [COMPILER, "-std=c++17", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", source, "-o", library],
-        check=True,
-    )
-    return ctypes.CDLL(str(library))
-
-
-def pointer(array):
-    return array.ctypes.data_as(ctypes.c_void_p)
-
 
 CALL_JACOBI = """
 extern "C" bool jacobi_{n}_{lanes}_{dtype}(
@@ -248,55 +178,3 @@ def test_the_kernel_compiles_for_a_device_and_keeps_its_matrix_on_the_chip(tmp_p
     stacks = re.findall(r"(\d+) bytes stack frame", report.stderr)
     assert stacks == ["0"] * len(shapes)
     assert max(map(int, re.findall(r"(\d+) bytes smem", report.stderr))) <= 48 * 1024
-
-
-CALL_PAIR = """
-extern "C" void {name}_{real}(
-    int n, const {real}* l, {real} parameter, {real} scale, {real} negligible, {real}* out
-) {{
-    typedef {real} T;
-    (void)parameter, (void)scale, (void)negligible;
-    for (int i = 0; i < n * n; ++i) {{
-        const long long row = i / n, column = i % n;
-        (void)row, (void)column;
-        T x = l[row], y = l[column], &k = out[i];
-        {body}
-    }}
-}}
-"""
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory):
-    bodies = "".join(
-        CALL_PAIR.format(name=name, real=real, body=body)
-        for name, body in PAIR_BODIES.items()
-        for real in ("float", "double")
-    )
-    return compiled(PAIRS + bodies, tmp_path_factory.mktemp("pairs"))
-
-
-@pytest.mark.parametrize("rule", PARAMETERS, ids=repr)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("scale", ["one", "smallest", "largest"])
-def test_pair_bodies_are_the_rules_of_the_core(pairs, rule, dtype, scale):
-    precision = np.finfo(dtype)
-    unit = {"one": 1.0, "smallest": 16 * precision.smallest_normal, "largest": precision.max / 4}[scale]
-    values = np.array([-2.0, -1.0, 0.0, 1e-30, 1e-4, 0.25, 0.25, 1.0, 3.0], dtype=dtype)
-    values = np.sort(values * values.dtype.type(unit))
-    n = len(values)
-    number = ctypes.c_float if dtype == "float32" else ctypes.c_double
-    out = np.empty((n, n), dtype=dtype)
-    body = getattr(pairs, f"{type(rule).__name__}_{'float' if dtype == 'float32' else 'double'}")
-    with np.errstate(divide="ignore", over="ignore", under="ignore"):  # the exact rule, and far gaps
-        scalars = PARAMETERS[rule](rule, values), magnitude_scale(values)[0], negligible(values)[0]
-        body(n, pointer(values), *(number(float(scalar)) for scalar in scalars), pointer(out))
-        expected = rule.matrix(values)
-    # A series magnifies the rounding of q by its number of terms, the rational function by 1/resolution.
-    steps = 100 if isinstance(rule, (PowerIterationGap, BalancedPowerIterationGap, TaylorGap, PadeGap)) else 1
-    np.testing.assert_allclose(out, expected, rtol=4 * steps * precision.eps, atol=precision.smallest_normal)
-    assert expected.dtype == np.dtype(dtype)
-
-
-def test_there_is_a_body_for_each_of_these_rules_and_no_other():
-    assert set(PAIR_BODIES) == {type(rule).__name__ for rule in PARAMETERS}
