@@ -15,7 +15,7 @@ from specgrad._array import is_readable
 from specgrad._typing import Array, Arrays
 from specgrad._warn import warn_once
 
-__all__ = ["Binding", "Differentiable", "Evaluate", "Primitive", "Viewer", "differentiable"]
+__all__ = ["Binding", "Differentiable", "Evaluate", "PortablePrimitive", "Primitive", "Viewer", "differentiable"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +34,9 @@ class Binding(Viewer, Protocol):
 
     def apply(self, primitive: "Primitive", *arrays: Array) -> Arrays:
         """The outputs of the primitive."""
+
+    def evaluated(self, primitive: "Primitive") -> "Primitive":
+        """The primitive as this binding evaluates it inside another one."""
 
 
 class Primitive(Protocol):
@@ -62,6 +65,17 @@ class Primitive(Protocol):
         """One tangent for each output (None where it has none, as for an integer)."""
 
 
+class PortablePrimitive(Primitive, Protocol):
+    """A primitive that a binding may evaluate, all but its solver, on arrays of another library.
+
+    One whose forward pass does more than solve has it in two parts, as ``finish(a, *solve(a))``.
+    """
+
+    @property
+    def portable(self) -> bool:
+        """Whether ``vjp`` and ``finish`` can be: a plug-in may be written for one library."""
+
+
 class Differentiable(Protocol[P, R_co]):
     """A public function."""
 
@@ -76,6 +90,9 @@ class Evaluate:
 
     def apply(self, primitive: Primitive, *arrays: Array) -> Arrays:
         return primitive.forward(*arrays)
+
+    def evaluated(self, primitive: Primitive) -> Primitive:
+        return primitive
 
     def view(self, array: Array) -> Array | None:
         return array if is_readable(array) else None

@@ -3,10 +3,10 @@
 from specgrad._array import eps
 from specgrad._require import require_method
 from specgrad._typing import Array, Arrays
-from specgrad.bind import Binding, differentiable
+from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gauge import GaugePolicy, WarnGauge
-from specgrad.primitives import Eigh
+from specgrad.primitives import Eigh, TruncatedEigh
 from specgrad.results import EighResult, TruncatedEighResult
 from specgrad.solvers import DenseEigh, Solver, has_own_derivative, prepare, require_complete
 from specgrad.truncation import Truncation
@@ -153,4 +153,7 @@ def _decompose(
     looked_at = binding.view(a) if check_finite else None
     exactly = None if looked_at is None else require_hermitian(looked_at, "a", precision)
     solver = prepare(solver, exactly, binding)
-    return binding.apply(Eigh(solver=solver, gap=gap, truncation=truncation, gauge=gauge), a)
+    primitive: Primitive = Eigh(solver=solver, gap=gap, gauge=gauge)
+    if truncation is not None:
+        primitive = TruncatedEigh(whole=primitive, truncation=truncation)
+    return binding.apply(primitive, a)

@@ -56,7 +56,7 @@ def require_hermitian(a: Array, name: str, precision: float) -> bool:
     separates rounding from meaning.
     """
     xp = namespace(a)
-    if bool(xp.all(a == adjoint(a))) and bool(xp.all(xp.isfinite(a))):
+    if bool(xp.all((a == adjoint(a)) & xp.isfinite(a))):
         return True
     finite = xp.all(xp.isfinite(a), axis=(-2, -1))
     if not bool(xp.all(finite)):

@@ -31,6 +31,9 @@ class JaxBinding:
     def apply(self, primitive: Primitive, *arrays: Array) -> tuple[Array, ...]:
         return _operation(primitive, *map(jax.numpy.asarray, arrays))
 
+    def evaluated(self, primitive: Primitive) -> Primitive:
+        return primitive
+
     def view(self, array: Array) -> np.ndarray | None:
         if isinstance(array, np.ndarray):
             return array

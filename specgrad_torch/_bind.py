@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from specgrad._array import namespace
+from specgrad._array import is_array, namespace
 from specgrad.bind import Evaluate, Primitive
+from specgrad_torch._host import as_numpy, on_host
 
 __all__ = ["TORCH", "TorchBinding", "without_autocast"]
 
@@ -50,6 +50,7 @@ class TorchBinding:
             if torch.compiler.is_compiling():
                 return _compiled(primitive, *arrays)
             if torch._C._functorch.peek_interpreter_stack() is None:
+                primitive = on_host(primitive)
                 if _records_nothing():
                     return primitive.forward(*arrays)
                 return _EagerOperation.apply(primitive, *arrays)
@@ -58,25 +59,17 @@ class TorchBinding:
             return _Operation.apply(primitive, *arrays)
 
     def view(self, array: Tensor) -> np.ndarray | None:
-        if (
-            torch.compiler.is_compiling()
-            or torch._C._get_tracing_state() is not None  # of torch.jit
-            or get_proxy_mode() is not None  # of make_fx and torch.func.linearize, on real tensors
-            or type(array) not in _PLAIN
-            or not array.is_cpu
-            or torch._C._functorch.is_functorch_wrapped_tensor(array)
-            or torch._C._functorch.is_legacy_batchedtensor(array)  # of autograd.grad(is_grads_batched=True)
-        ):
-            return None
         # As a NumPy array: each operation of PyTorch costs as much as the whole check of a small matrix.
-        return array.numpy(force=True)
+        return as_numpy(array)
+
+    def evaluated(self, primitive: Primitive) -> Primitive:
+        return primitive if torch.compiler.is_compiling() else on_host(primitive)
 
 
-_PLAIN = (Tensor, torch.nn.Parameter)
-
-# Dynamo warns when it meets the look-up of a namespace; what has been looked up is not looked up again.
-namespace(torch.empty(0))
-namespace(torch.nn.Parameter(torch.empty(0)))
+# Dynamo cannot follow what is looked up for a type of arrays, and so meets it looked up.
+for _array in (torch.empty(0), torch.nn.Parameter(torch.empty(0))):
+    namespace(_array)
+    is_array(_array)
 
 
 class _Operation(torch.autograd.Function):

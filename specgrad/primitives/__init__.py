@@ -1,6 +1,6 @@
 """Primitives: a forward pass and its derivatives as one frozen value each."""
 
-from specgrad.primitives.eigh import Eigh
+from specgrad.primitives.eigh import Eigh, TruncatedEigh
 from specgrad.primitives.matrix_function import ApplyFunction, Frechet
 from specgrad.primitives.square_root import SquareRoot
 from specgrad.primitives.standardised import Standardised
@@ -15,4 +15,5 @@ __all__ = [
     "SpectralFilter",
     "SquareRoot",
     "Standardised",
+    "TruncatedEigh",
 ]

@@ -1,4 +1,4 @@
-"""The eigendecomposition of a Hermitian matrix as a primitive, truncated or not."""
+"""The eigendecomposition of a Hermitian matrix as a primitive, and the truncated one as another."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -10,16 +10,17 @@ from specgrad.derivatives import eigh
 from specgrad.gaps import GapRule
 from specgrad.gauge import GaugePolicy
 from specgrad.leading import by_magnitude, leading, leading_run, rank_of
+from specgrad.portable import are_portable
 from specgrad.primitives._cotangents import add
 from specgrad.solvers import DifferentiatedSolver, Solver, decompose
 from specgrad.truncation import MaxRank, Truncation
 
-__all__ = ["Eigh"]
+__all__ = ["Eigh", "TruncatedEigh"]
 
 
 @dataclass(frozen=True)
 class Eigh:
-    """``A -> (l, V)``, or with a truncation ``A -> (l_kept, V_kept, rank, l, V)``, ``l`` by magnitude.
+    """``A -> (l, V)``.
 
     Parameters
     ----------
@@ -27,32 +28,25 @@ class Eigh:
         Gives ``(l, V)``.
     gap : GapRule or None
         Gives the pair matrix of the derivative. None: the solver brings its own derivative.
-    truncation : Truncation or None
     gauge : GaugePolicy
         What to do with a cotangent that depends on the gauge.
     """
 
     solver: Solver
     gap: GapRule | None
-    truncation: Truncation | None
     gauge: GaugePolicy
 
+    @property
+    def portable(self) -> bool:
+        return self.gap is not None and are_portable(self.gap, self.gauge)
+
     def forward(self, a: Array) -> Arrays:
-        values, vectors = decompose(self.solver, a)
-        if self.truncation is None:
-            return values, vectors
-        values, vectors = by_magnitude(values, vectors)
-        rank = rank_of(leading_run(self.truncation.keep(a, values, vectors)))
-        return *self._restrict(rank, values, vectors), rank, values, vectors
+        return decompose(self.solver, a)
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
     ) -> tuple[Array | None, ...]:
-        values, vectors = outputs[-2:]
-        g_values, g_vectors = cotangents[-2:]
-        if self.truncation is not None:
-            g_kept_values, g_kept_vectors = self._extend(outputs[2], values, *cotangents[:2])
-            g_values, g_vectors = add(g_values, g_kept_values), add(g_vectors, g_kept_vectors)
+        (values, vectors), (g_values, g_vectors) = outputs, cotangents
         if g_values is None and g_vectors is None:
             return (None,)
         if 0 in arrays[0].shape:
@@ -66,17 +60,74 @@ class Eigh:
     def jvp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
     ) -> tuple[Array | None, ...]:
-        values, vectors = outputs[-2:]
+        values, vectors = outputs
         if 0 in arrays[0].shape:
             xp = namespace(values)
-            d_values, d_vectors = xp.zeros_like(values), xp.zeros_like(vectors)
-        elif self.gap is None:
-            d_values, d_vectors = self._jvp_of_solver(arrays[0], values, tangents[0])
-        else:
-            d_values, d_vectors = eigh.jvp(values, vectors, tangents[0], self.gap)
-        if self.truncation is None:
-            return d_values, d_vectors
-        return *self._restrict(outputs[2], d_values, d_vectors), None, d_values, d_vectors
+            return xp.zeros_like(values), xp.zeros_like(vectors)
+        if self.gap is None:
+            return self._jvp_of_solver(arrays[0], values, tangents[0])
+        return eigh.jvp(values, vectors, tangents[0], self.gap)
+
+    def _vjp_of_solver(
+        self, a: Array, values: Array, vectors: Array, g_values: Array | None, g_vectors: Array | None
+    ) -> Array:
+        xp = namespace(values)
+        cotangents = take_columns(
+            xp.argsort(values, axis=-1, stable=True),  # solvers put out ascending eigenvalues
+            xp.zeros_like(values) if g_values is None else g_values,
+            xp.zeros_like(vectors) if g_vectors is None else g_vectors,
+        )
+        return cast(DifferentiatedSolver, self.solver).vjp(a, cotangents)
+
+    def _jvp_of_solver(self, a: Array, values: Array, tangent: Array) -> tuple[Array, Array]:
+        xp = namespace(values)
+        own = cast(DifferentiatedSolver, self.solver).jvp(a, tangent)
+        ascending = xp.argsort(values, axis=-1, stable=True)
+        return take_columns(xp.argsort(ascending, axis=-1), *own)
+
+
+@dataclass(frozen=True)
+class TruncatedEigh:
+    """``A -> (l_kept, V_kept, rank, l, V)``, the largest magnitude first.
+
+    Parameters
+    ----------
+    whole : Eigh
+        The decomposition that is truncated.
+    truncation : Truncation
+    """
+
+    whole: Eigh
+    truncation: Truncation
+
+    @property
+    def portable(self) -> bool:
+        return self.whole.portable and are_portable(self.truncation)
+
+    def forward(self, a: Array) -> Arrays:
+        return self.finish(a, *self.solve(a))
+
+    def solve(self, a: Array) -> Arrays:
+        return self.whole.forward(a)
+
+    def finish(self, a: Array, values: Array, vectors: Array) -> Arrays:
+        values, vectors = by_magnitude(values, vectors)
+        rank = rank_of(leading_run(self.truncation.keep(a, values, vectors)))
+        return *self._restrict(rank, values, vectors), rank, values, vectors
+
+    def vjp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
+    ) -> tuple[Array | None, ...]:
+        (_, _, rank, *pair), (g_kept_values, g_kept_vectors, _, *whole) = outputs, cotangents
+        extended = self._extend(rank, pair[0], g_kept_values, g_kept_vectors)
+        return self.whole.vjp(binding, arrays, tuple(pair), tuple(map(add, whole, extended)))
+
+    def jvp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
+    ) -> tuple[Array | None, ...]:
+        rank, *pair = outputs[2:]
+        d_values, d_vectors = self.whole.jvp(binding, arrays, tuple(pair), tangents)
+        return *self._restrict(rank, d_values, d_vectors), None, d_values, d_vectors
 
     def _restrict(self, rank: Array, values: Array, vectors: Array) -> tuple[Array, Array]:
         """The kept part: a slice for a bare `MaxRank`, zeros beyond the rank for the others."""
@@ -98,23 +149,6 @@ class Eigh:
         if g_vectors is not None:
             g_vectors = xp.where(as_row(kept), _widen(g_vectors, values.shape[-1]), 0.0)
         return g_values, g_vectors
-
-    def _vjp_of_solver(
-        self, a: Array, values: Array, vectors: Array, g_values: Array | None, g_vectors: Array | None
-    ) -> Array:
-        xp = namespace(values)
-        cotangents = take_columns(
-            xp.argsort(values, axis=-1, stable=True),  # solvers put out ascending eigenvalues
-            xp.zeros_like(values) if g_values is None else g_values,
-            xp.zeros_like(vectors) if g_vectors is None else g_vectors,
-        )
-        return cast(DifferentiatedSolver, self.solver).vjp(a, cotangents)
-
-    def _jvp_of_solver(self, a: Array, values: Array, tangent: Array) -> tuple[Array, Array]:
-        xp = namespace(values)
-        own = cast(DifferentiatedSolver, self.solver).jvp(a, tangent)
-        ascending = xp.argsort(values, axis=-1, stable=True)
-        return take_columns(xp.argsort(ascending, axis=-1), *own)
 
 
 def _widen(columns: Array, size: int) -> Array:
