@@ -149,11 +149,12 @@ def _read_by_derivatives(
     primitive: Primitive, arrays: Sequence[Tensor], outputs: Sequence[Tensor]
 ) -> list[Tensor | None]:
     """Inputs and outputs, None in place of those that no derivative reads: they need not be kept."""
-    return [
-        None if position in getattr(primitive, unread, ()) else tensor
-        for tensors, unread in ((arrays, "unread_inputs"), (outputs, "unread_outputs"))
-        for position, tensor in enumerate(tensors)
-    ]
+    kept: list[Tensor | None] = [*arrays, *outputs]
+    for position in getattr(primitive, "unread_inputs", ()):
+        kept[position] = None
+    for position in getattr(primitive, "unread_outputs", ()):
+        kept[len(arrays) + position] = None
+    return kept
 
 
 def _records_nothing() -> bool:

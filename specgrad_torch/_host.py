@@ -38,6 +38,10 @@ class OnHost:
 
     primitive: PortablePrimitive
 
+    @property
+    def unread_inputs(self) -> tuple[int, ...]:
+        return getattr(self.primitive, "unread_inputs", ())
+
     def forward(self, a: Tensor) -> tuple[Tensor, ...]:
         if not hasattr(self.primitive, "finish"):
             return self.primitive.forward(a)
@@ -75,11 +79,15 @@ class OnHost:
         if torch.is_grad_enabled() or torch.autograd.forward_ad._current_level >= 0 or _is_traced():
             return None
         limit = _DIVIDED if torch.get_num_threads() > 1 else float("inf")
-        if not all(x is None or (_has_values(x) and x.numel() < limit) for x in tensors):
-            return None
-        if not self.primitive.portable:
-            return None
-        return tuple(None if x is None else x.numpy(force=True) for x in tensors)
+        views = []
+        for tensor in tensors:
+            if tensor is None:
+                views.append(None)
+            elif _has_values(tensor) and tensor.numel() < limit:
+                views.append(tensor.numpy(force=True))
+            else:
+                return None
+        return tuple(views) if self.primitive.portable else None
 
 
 class _OnViews(Evaluate):
@@ -105,11 +113,10 @@ def _tensor(array: Any) -> Tensor:
 
 def _is_traced() -> bool:
     """Whether operations are recorded rather than run, with stand-ins or on real tensors."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None  # of torch.jit
-        or get_proxy_mode() is not None  # of make_fx and torch.func.linearize
-    )
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:  # the latter of torch.jit
+        return True
+    watched = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
+    return bool(watched) and get_proxy_mode() is not None  # of make_fx and torch.func.linearize
 
 
 def _has_values(tensor: Tensor) -> bool:

@@ -37,6 +37,10 @@ class Eigh:
     gauge: GaugePolicy
 
     @property
+    def unread_inputs(self) -> tuple[int, ...]:
+        return () if self.gap is None else (0,)
+
+    @property
     def portable(self) -> bool:
         return self.gap is not None and are_portable(self.gap, self.gauge)
 
@@ -49,8 +53,8 @@ class Eigh:
         (values, vectors), (g_values, g_vectors) = outputs, cotangents
         if g_values is None and g_vectors is None:
             return (None,)
-        if 0 in arrays[0].shape:
-            return (namespace(values).zeros_like(arrays[0]),)
+        if 0 in vectors.shape:
+            return (namespace(vectors).zeros_like(vectors),)
         if self.gap is None:
             return (self._vjp_of_solver(arrays[0], values, vectors, g_values, g_vectors),)
         if g_vectors is not None:
@@ -61,7 +65,7 @@ class Eigh:
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
     ) -> tuple[Array | None, ...]:
         values, vectors = outputs
-        if 0 in arrays[0].shape:
+        if 0 in vectors.shape:
             xp = namespace(values)
             return xp.zeros_like(values), xp.zeros_like(vectors)
         if self.gap is None:
@@ -99,6 +103,10 @@ class TruncatedEigh:
 
     whole: Eigh
     truncation: Truncation
+
+    @property
+    def unread_inputs(self) -> tuple[int, ...]:
+        return self.whole.unread_inputs
 
     @property
     def portable(self) -> bool:
