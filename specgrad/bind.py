@@ -15,11 +15,12 @@ from specgrad._array import is_readable
 from specgrad._typing import Array, Arrays
 from specgrad._warn import warn_once
 
-__all__ = ["Binding", "Differentiable", "Evaluate", "PortablePrimitive", "Primitive", "Viewer", "differentiable"]
+__all__ = ["Binding", "Differentiable", "Evaluate", "Primitive", "Viewer", "differentiable"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
 
 
 class Viewer(Protocol):
@@ -35,8 +36,8 @@ class Binding(Viewer, Protocol):
     def apply(self, primitive: "Primitive", *arrays: Array) -> Arrays:
         """The outputs of the primitive."""
 
-    def evaluated(self, primitive: "Primitive") -> "Primitive":
-        """The primitive as this binding evaluates it inside another one."""
+    def adapted(self, solver: S) -> S:
+        """The solver for the arrays on which this binding evaluates primitives."""
 
 
 class Primitive(Protocol):
@@ -48,7 +49,9 @@ class Primitive(Protocol):
     differentiated by a rule of its own applies another primitive through the binding.
 
     A primitive may name arrays that its derivatives do not read, by position, as ``unread_inputs`` and
-    ``unread_outputs``: they may be None there, and a binding need not keep them.
+    ``unread_outputs``: they may be None there, and a binding need not keep them. And it may name what of
+    ``forward`` and ``vjp`` holds for arrays of any library, as ``portable``: a binding may evaluate that on
+    those of another library, where they are faster.
     """
 
     def forward(self, *arrays: Array) -> Arrays:
@@ -63,17 +66,6 @@ class Primitive(Protocol):
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
     ) -> tuple[Array | None, ...]:
         """One tangent for each output (None where it has none, as for an integer)."""
-
-
-class PortablePrimitive(Primitive, Protocol):
-    """A primitive that a binding may evaluate, all but its solver, on arrays of another library.
-
-    One whose forward pass does more than solve has it in two parts, as ``finish(a, *solve(a))``.
-    """
-
-    @property
-    def portable(self) -> bool:
-        """Whether ``vjp`` and ``finish`` can be: a plug-in may be written for one library."""
 
 
 class Differentiable(Protocol[P, R_co]):
@@ -91,8 +83,8 @@ class Evaluate:
     def apply(self, primitive: Primitive, *arrays: Array) -> Arrays:
         return primitive.forward(*arrays)
 
-    def evaluated(self, primitive: Primitive) -> Primitive:
-        return primitive
+    def adapted(self, solver: S) -> S:
+        return solver
 
     def view(self, array: Array) -> Array | None:
         return array if is_readable(array) else None

@@ -3,7 +3,7 @@
 from specgrad._array import eps
 from specgrad._require import require_method
 from specgrad._typing import Array, Arrays
-from specgrad.bind import Binding, Primitive, differentiable
+from specgrad.bind import Binding, differentiable
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gauge import GaugePolicy, WarnGauge
 from specgrad.primitives import Eigh, TruncatedEigh
@@ -153,7 +153,7 @@ def _decompose(
     looked_at = binding.view(a) if check_finite else None
     exactly = None if looked_at is None else require_hermitian(looked_at, "a", precision)
     solver = prepare(solver, exactly, binding)
-    primitive: Primitive = Eigh(solver=solver, gap=gap, gauge=gauge)
-    if truncation is not None:
-        primitive = TruncatedEigh(whole=primitive, truncation=truncation)
-    return binding.apply(primitive, a)
+    whole = Eigh(solver=solver, gap=gap, gauge=gauge)
+    if truncation is None:
+        return binding.apply(whole, a)
+    return binding.apply(TruncatedEigh(whole=whole, truncation=truncation), a)

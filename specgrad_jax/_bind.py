@@ -11,7 +11,7 @@ a vjp is more than a transposed jvp: the rounding floor and the gauge policies l
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -23,6 +23,8 @@ from specgrad.bind import Primitive
 
 __all__ = ["JAX", "JaxBinding"]
 
+S = TypeVar("S")
+
 
 @dataclass(frozen=True)
 class JaxBinding:
@@ -31,8 +33,8 @@ class JaxBinding:
     def apply(self, primitive: Primitive, *arrays: Array) -> tuple[Array, ...]:
         return _operation(primitive, *map(jax.numpy.asarray, arrays))
 
-    def evaluated(self, primitive: Primitive) -> Primitive:
-        return primitive
+    def adapted(self, solver: S) -> S:
+        return solver
 
     def view(self, array: Array) -> np.ndarray | None:
         if isinstance(array, np.ndarray):

@@ -18,7 +18,7 @@ eager and `torch.func`
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,9 +26,11 @@ from torch import Tensor
 
 from specgrad._array import is_array, namespace
 from specgrad.bind import Evaluate, Primitive
-from specgrad_torch._host import as_numpy, on_host
+from specgrad_torch import _host
 
 __all__ = ["TORCH", "TorchBinding", "without_autocast"]
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,8 @@ class TorchBinding:
             if torch.compiler.is_compiling():
                 return _compiled(primitive, *arrays)
             if torch._C._functorch.peek_interpreter_stack() is None:
-                primitive = on_host(primitive)
                 if _records_nothing():
-                    return primitive.forward(*arrays)
+                    return _host.forward(primitive, *arrays)
                 return _EagerOperation.apply(primitive, *arrays)
             if _is_nested_forward_mode():
                 return _by_operations(primitive, *arrays)
@@ -60,10 +61,10 @@ class TorchBinding:
 
     def view(self, array: Tensor) -> np.ndarray | None:
         # As a NumPy array: each operation of PyTorch costs as much as the whole check of a small matrix.
-        return as_numpy(array)
+        return array if isinstance(array, np.ndarray) else _host.as_numpy(array)
 
-    def evaluated(self, primitive: Primitive) -> Primitive:
-        return primitive if torch.compiler.is_compiling() else on_host(primitive)
+    def adapted(self, solver: S) -> S:
+        return solver if torch.compiler.is_compiling() else cast(S, _host.OnTensors(solver))
 
 
 # Dynamo cannot follow what is looked up for a type of arrays, and so meets it looked up.
@@ -94,7 +95,7 @@ class _Operation(torch.autograd.Function):
         saved = ctx.saved_tensors
         arrays, outputs = saved[: ctx.count], saved[ctx.count :]
         with without_autocast(next(x for x in saved if x is not None)):
-            return (None, *ctx.primitive.vjp(TORCH, arrays, outputs, cotangents))
+            return (None, *_host.vjp(ctx.primitive, TORCH, arrays, outputs, cotangents))
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -112,7 +113,7 @@ class _EagerOperation(_Operation):
 
     @staticmethod
     def forward(ctx: Any, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
-        outputs = primitive.forward(*arrays)
+        outputs = _host.forward(primitive, *arrays)
         _Operation.setup_context(ctx, (primitive, *arrays), outputs)
         return outputs
 

@@ -1,7 +1,8 @@
 """Primitives evaluated on NumPy's views of tensors, where that is faster.
 
 On small matrices an operation of PyTorch costs more than the mathematics in it, three times what NumPy's
-does. The formulas are the same for both, so nothing is stated twice.
+does. The formulas are the same for both, so nothing is stated twice. Solvers stay PyTorch's, and parts that
+a user wrote for PyTorch are given tensors.
 """
 
 from collections.abc import Sequence
@@ -13,81 +14,72 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from specgrad.bind import Binding, Evaluate, PortablePrimitive, Primitive
+from specgrad._typing import Array
+from specgrad.bind import Binding, Evaluate, Primitive
+from specgrad.solvers import Solver, without_looking
 
-__all__ = ["OnHost", "as_numpy", "on_host"]
+__all__ = ["OnTensors", "as_numpy", "forward", "vjp"]
 
-_PLAIN = (Tensor, torch.nn.Parameter)
 # From here on PyTorch divides an elementwise operation among its threads.
 _DIVIDED = 32768
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def on_host(primitive: Primitive) -> Primitive:
-    """The primitive, to be evaluated on NumPy's views where it can be."""
-    return OnHost(primitive) if hasattr(type(primitive), "portable") else primitive
+def forward(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of a primitive."""
+    seen = _views("forward", primitive, arrays)
+    if seen is None:
+        return primitive.forward(*arrays)
+    with np.errstate(all="ignore"):
+        outputs = primitive.forward(*seen)
+    return _tensors(outputs, seen)
 
 
-@dataclass(frozen=True)
-class OnHost:
-    """The same primitive; all but its solver on NumPy's views of small tensors in host memory.
+def vjp(
+    primitive: Primitive,
+    binding: Binding,
+    arrays: Sequence[Tensor | None],
+    outputs: Sequence[Tensor | None],
+    cotangents: Sequence[Tensor | None],
+) -> tuple[Tensor | None, ...]:
+    """Its cotangents."""
+    seen = _views("vjp", primitive, (*arrays, *outputs, *cotangents))
+    if seen is None:
+        return primitive.vjp(binding, arrays, outputs, cotangents)
+    count, last = len(arrays), len(arrays) + len(outputs)
+    with np.errstate(all="ignore"):
+        found = primitive.vjp(_ON_VIEWS, seen[:count], seen[count:last], seen[last:])
+    return _tensors(found, seen)
+
+
+@dataclass(frozen=True, repr=False)
+class OnTensors:
+    """The same solver, which is given tensors whatever the rest is evaluated on.
 
     Parameters
     ----------
-    primitive : PortablePrimitive
+    solver : Solver
     """
 
-    primitive: PortablePrimitive
+    solver: Solver
 
-    @property
-    def unread_inputs(self) -> tuple[int, ...]:
-        return getattr(self.primitive, "unread_inputs", ())
+    def __repr__(self) -> str:
+        return repr(self.solver)  # errors name the solver that was given
 
-    def forward(self, a: Tensor) -> tuple[Tensor, ...]:
-        if not hasattr(self.primitive, "finish"):
-            return self.primitive.forward(a)
-        solved = self.primitive.solve(a)
-        seen = self._views((a, *solved))
-        if seen is None:
-            return self.primitive.finish(a, *solved)
-        with np.errstate(all="ignore"):
-            outputs = self.primitive.finish(*seen)
-        given = {id(view): tensor for view, tensor in zip(seen[1:], solved, strict=True)}
-        return tuple(given[id(x)] if id(x) in given else _tensor(x) for x in outputs)
+    def __getattr__(self, name: str) -> Any:
+        if name == "solver":  # not there yet, in a copy
+            raise AttributeError(name)
+        return getattr(self.solver, name)  # whether it has a derivative of its own, say
 
-    def vjp(
-        self,
-        binding: Binding,
-        arrays: Sequence[Tensor],
-        outputs: Sequence[Tensor],
-        cotangents: Sequence[Tensor | None],
-    ) -> tuple[Tensor | None, ...]:
-        seen = self._views((*arrays, *outputs, *cotangents))
-        if seen is None:
-            return self.primitive.vjp(binding, arrays, outputs, cotangents)
-        count, last = len(arrays), len(arrays) + len(outputs)
-        with np.errstate(all="ignore"):
-            found = self.primitive.vjp(_ON_VIEWS, seen[:count], seen[count:last], seen[last:])
-        return tuple(None if x is None else _tensor(x) for x in found)
+    def solve(self, a: Array) -> tuple[Array, Array]:
+        if isinstance(a, Tensor):
+            return self.solver.solve(a)
+        values, vectors = self.solver.solve(torch.from_numpy(np.ascontiguousarray(a)))
+        return values.numpy(force=True), vectors.numpy(force=True)
 
-    def jvp(
-        self, binding: Binding, arrays: Sequence[Tensor], outputs: Sequence[Tensor], tangents: Sequence[Tensor]
-    ) -> tuple[Tensor | None, ...]:
-        return self.primitive.jvp(binding, arrays, outputs, tangents)
-
-    def _views(self, tensors: Sequence[Tensor | None]) -> tuple[Any, ...] | None:
-        """Views of all, or None where PyTorch's own operations are needed, or faster."""
-        if torch.is_grad_enabled() or torch.autograd.forward_ad._current_level >= 0 or _is_traced():
-            return None
-        limit = _DIVIDED if torch.get_num_threads() > 1 else float("inf")
-        views = []
-        for tensor in tensors:
-            if tensor is None:
-                views.append(None)
-            elif _has_values(tensor) and tensor.numel() < limit:
-                views.append(tensor.numpy(force=True))
-            else:
-                return None
-        return tuple(views) if self.primitive.portable else None
+    def without_looking(self) -> Solver:
+        """The same around a solver that looks at no value."""
+        return OnTensors(without_looking(self.solver))
 
 
 class _OnViews(Evaluate):
@@ -105,10 +97,39 @@ def as_numpy(tensor: Tensor) -> np.ndarray | None:
     return tensor.numpy(force=True) if not _is_traced() and _has_values(tensor) else None
 
 
-def _tensor(array: Any) -> Tensor:
-    """A tensor that owns its memory: autograd may add to a gradient in place."""
-    array = np.asarray(array)  # NumPy's numbers have no memory to share
-    return torch.from_numpy(array if array.flags.owndata else array.copy())
+def _views(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -> tuple[Any, ...] | None:
+    """Views of all, or None where PyTorch's own operations are needed, or faster."""
+    if torch.is_grad_enabled() or torch.autograd.forward_ad._current_level >= 0 or _is_traced():
+        return None
+    if method not in getattr(primitive, "portable", ()):
+        return None
+    limit = _DIVIDED if torch.get_num_threads() > 1 else float("inf")
+    views = []
+    for tensor in tensors:
+        if tensor is None:
+            views.append(None)
+        elif _has_values(tensor) and tensor.numel() < limit:
+            views.append(tensor.numpy(force=True))
+        else:
+            return None
+    return tuple(views)
+
+
+def _tensors(
+    arrays: Sequence[np.ndarray | None], given: Sequence[np.ndarray | None]
+) -> tuple[Tensor | None, ...]:
+    """Tensors that share memory neither with what was given nor among themselves: they may be written to."""
+    owners = {id(array) for array in given}
+    return tuple(None if array is None else _tensor(np.asarray(array), owners) for array in arrays)
+
+
+def _tensor(array: np.ndarray, owners: set[int]) -> Tensor:
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    is_shared = id(owner) in owners or owner.nbytes != array.nbytes
+    owners.add(id(owner))
+    return torch.from_numpy(array.copy() if is_shared or min(array.strides, default=0) < 0 else array)
 
 
 def _is_traced() -> bool:

@@ -45,7 +45,7 @@ class WrongBoth(WrongVjp):
 def test_gradient_faults_are_found_and_told_apart(kind, message):
     @differentiable
     def faulty(binding, a):
-        return binding.apply(kind(DenseEigh(), ExactGap(), None, eigh_gauge), a)[0]
+        return binding.apply(kind(DenseEigh(), ExactGap(), eigh_gauge), a)[0]
 
     eigh_gauge = None
     with pytest.raises(AssertionError, match=rf"faulty.*{message}.*is allowed"):
@@ -96,7 +96,7 @@ class LowerTriangle(Eigh):
 def test_gradients_that_are_right_by_number_alone_are_found(kind, message):
     @differentiable
     def faulty(binding, a):
-        return binding.apply(kind(DenseEigh(), MaskedGap(), None, WarnGauge()), a)[0]
+        return binding.apply(kind(DenseEigh(), MaskedGap(), WarnGauge()), a)[0]
 
     with pytest.raises(AssertionError, match=message):
         check_gradient(faulty, gap_spectrum(0.1).matrix(4))
@@ -154,7 +154,7 @@ class NaNJvp(Eigh):
 def test_gradients_that_are_not_finite_or_of_a_wrong_shape_are_found(kind, message):
     @differentiable
     def faulty(binding, a):
-        return binding.apply(kind(DenseEigh(), ExactGap(), None, None), a)[0]
+        return binding.apply(kind(DenseEigh(), ExactGap(), None), a)[0]
 
     with pytest.raises(AssertionError, match=f"faulty.*{message}"):
         check_gradient(faulty, gap_spectrum(0.1).matrix(3))

@@ -174,6 +174,20 @@ def test_guard_confines_what_is_not_finite(backend, dtype, viewer):
     assert np.isnan(backend.numpy(vectors)[1]).all()
 
 
+@pytest.mark.parametrize("viewer", [Evaluate(), Blind()])
+def test_guard_scales_what_underflows_in_the_solver(backend, dtype, viewer):
+    # Of rank 1, and exact; some LAPACKs give NaN for it in single precision.
+    vector = np.array([1.0, 0.0, 0.0, 0.0, 32.0, 0.0, 64.0, -32.0]) * 2.0**-23
+    tiny = np.outer(vector, vector).astype(dtype)
+    batch = np.stack([tiny, np.eye(8, dtype=dtype), np.zeros_like(tiny)])
+    values, vectors = map(backend.numpy, Guarded(DenseEigh(), viewer).solve(backend.array(batch)))
+    rounding = 8 * np.finfo(dtype).eps
+    np.testing.assert_allclose(values[0, -1], vector @ vector, rtol=rounding)
+    np.testing.assert_allclose(values[0, :-1], 0.0, atol=rounding * (vector @ vector))
+    np.testing.assert_array_equal(values[1:], [[1.0] * 8, [0.0] * 8])
+    np.testing.assert_allclose(vectors.conj().mT @ vectors, np.stack([np.eye(8)] * 3), atol=4 * rounding)
+
+
 def test_hermitian_part_solver_symmetrises(backend):
     a = np.array([[1.0, 2.0], [4.0, 1.0]])
     values, _ = HermitianPart(DenseEigh()).solve(backend.array(a))

@@ -10,7 +10,7 @@ from specgrad.derivatives import eigh
 from specgrad.gaps import GapRule
 from specgrad.gauge import GaugePolicy
 from specgrad.leading import by_magnitude, leading, leading_run, rank_of
-from specgrad.portable import are_portable
+from specgrad.portable import portable_methods
 from specgrad.primitives._cotangents import add
 from specgrad.solvers import DifferentiatedSolver, Solver, decompose
 from specgrad.truncation import MaxRank, Truncation
@@ -41,8 +41,10 @@ class Eigh:
         return () if self.gap is None else (0,)
 
     @property
-    def portable(self) -> bool:
-        return self.gap is not None and are_portable(self.gap, self.gauge)
+    def portable(self) -> tuple[str, ...]:
+        if self.gap is None or not portable_methods(self.gap, self.gauge):
+            return ()
+        return ("vjp",)  # in the forward pass there is nothing but the solver
 
     def forward(self, a: Array) -> Arrays:
         return decompose(self.solver, a)
@@ -109,17 +111,11 @@ class TruncatedEigh:
         return self.whole.unread_inputs
 
     @property
-    def portable(self) -> bool:
-        return self.whole.portable and are_portable(self.truncation)
+    def portable(self) -> tuple[str, ...]:
+        return portable_methods(self.truncation) if self.whole.portable else ()
 
     def forward(self, a: Array) -> Arrays:
-        return self.finish(a, *self.solve(a))
-
-    def solve(self, a: Array) -> Arrays:
-        return self.whole.forward(a)
-
-    def finish(self, a: Array, values: Array, vectors: Array) -> Arrays:
-        values, vectors = by_magnitude(values, vectors)
+        values, vectors = by_magnitude(*self.whole.forward(a))
         rank = rank_of(leading_run(self.truncation.keep(a, values, vectors)))
         return *self._restrict(rank, values, vectors), rank, values, vectors
 

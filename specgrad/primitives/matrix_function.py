@@ -13,7 +13,7 @@ from specgrad.functions import MatrixFunction, domain_of
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gradients import DaleckiiKrein, Decomposition, GradientRule, ThroughEigenvectors
 from specgrad.leading import by_magnitude, leading, leading_run, rank_of, stand_in
-from specgrad.portable import are_portable
+from specgrad.portable import portable_methods
 from specgrad.solvers import Solver, decompose
 from specgrad.truncation import Truncation
 
@@ -41,16 +41,11 @@ class ApplyFunction:
     semidefinite: bool
 
     @property
-    def portable(self) -> bool:
-        return are_portable(self.function, self.gradient, self.truncation)
+    def portable(self) -> tuple[str, ...]:
+        return portable_methods(self.function, self.gradient, self.truncation)
 
     def forward(self, a: Array) -> Arrays:
-        return self.finish(a, *self.solve(a))
-
-    def solve(self, a: Array) -> tuple[Array, Array]:
-        return decompose(self.solver, a)
-
-    def finish(self, a: Array, values: Array, vectors: Array) -> Arrays:
+        values, vectors = decompose(self.solver, a)
         values = _without_rounding(self.function, values)
         if self.truncation is None:
             image = self.function(_defined(self.function, values))

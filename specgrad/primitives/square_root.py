@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from specgrad._array import hermitian_part
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
+from specgrad.portable import portable_methods
 from specgrad.solvers import RootSolver
 
 __all__ = ["SquareRoot"]
@@ -23,6 +24,10 @@ class SquareRoot:
 
     solver: RootSolver
     inverse_first: bool
+
+    @property
+    def portable(self) -> tuple[str, ...]:
+        return portable_methods(self.solver)
 
     def forward(self, a: Array) -> Arrays:
         return self._ordered(self.solver.root(hermitian_part(a)))

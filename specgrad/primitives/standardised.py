@@ -25,6 +25,10 @@ class Standardised:
     function: Primitive
     eps: float
 
+    @property
+    def portable(self) -> tuple[str, ...]:
+        return getattr(self.function, "portable", ())
+
     def forward(self, c: Array) -> Arrays:
         s = standardise.deviation(c, self.eps)
         r = standardise.correlation(c, s)

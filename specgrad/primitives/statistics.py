@@ -7,6 +7,7 @@ from specgrad._array import device, hermitian_part, identity, is_complex, namesp
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding, Primitive
 from specgrad.derivatives import covariance, spectral_filter
+from specgrad.portable import portable_methods
 from specgrad.primitives._cotangents import add
 
 __all__ = ["Covariance", "PooledCovariance", "SpectralFilter"]
@@ -25,6 +26,8 @@ class Covariance:
 
     correction: float
     eps: float
+
+    portable: ClassVar[tuple[str, ...]] = portable_methods()
 
     def forward(self, x: Array, weights: Array | None = None) -> Arrays:
         return (_shifted(covariance.forward(x, weights, self.correction), self.eps),)
@@ -61,6 +64,10 @@ class PooledCovariance:
 
     # So that the result need not be kept, and may be modified in place.
     unread_outputs: ClassVar[tuple[int, ...]] = (0,)
+
+    @property
+    def portable(self) -> tuple[str, ...]:
+        return getattr(self.function, "portable", ())
 
     def forward(self, x: Array) -> Arrays:
         c = _shifted(covariance.forward(x, None, self.correction), self.eps)
@@ -111,6 +118,10 @@ class SpectralFilter:
     # The derivatives need neither x nor y, the largest arrays of all.
     unread_inputs: ClassVar[tuple[int, ...]] = (0,)
     unread_outputs: ClassVar[tuple[int, ...]] = (0,)
+
+    @property
+    def portable(self) -> tuple[str, ...]:
+        return getattr(self.function, "portable", ())
 
     def forward(self, x: Array, *affine: Array) -> Arrays:
         mean, centred = covariance.centre(self._grouped(x))
