@@ -37,7 +37,10 @@ class Binding(Viewer, Protocol):
         """The outputs of the primitive."""
 
     def adapted(self, solver: S) -> S:
-        """The solver for the arrays on which this binding evaluates primitives."""
+        """The solver, for the arrays on which this binding evaluates primitives."""
+
+    def inner(self, primitive: "Primitive") -> "Primitive":
+        """The primitive, as this binding evaluates one that is part of another."""
 
 
 class Primitive(Protocol):
@@ -85,6 +88,9 @@ class Evaluate:
 
     def adapted(self, solver: S) -> S:
         return solver
+
+    def inner(self, primitive: Primitive) -> Primitive:
+        return primitive
 
     def view(self, array: Array) -> Array | None:
         return array if is_readable(array) else None

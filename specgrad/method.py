@@ -67,7 +67,7 @@ class Method:
 
     def of_covariance(self, binding: Binding) -> Primitive:
         """``C -> (f(C), ...)`` for a covariance that nobody has looked at, which one bad sample may spoil."""
-        return self._primitive(None, binding, semidefinite=True)
+        return binding.inner(self._primitive(None, binding, semidefinite=True))
 
     def judge(self, binding: Binding, outputs: Arrays) -> None:
         """Look at what the primitive put out, where it can be looked at: the residual, or the eigenvalues."""

@@ -36,6 +36,9 @@ class JaxBinding:
     def adapted(self, solver: S) -> S:
         return solver
 
+    def inner(self, primitive: Primitive) -> Primitive:
+        return primitive
+
     def view(self, array: Array) -> np.ndarray | None:
         if isinstance(array, np.ndarray):
             return array

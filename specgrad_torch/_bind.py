@@ -66,6 +66,9 @@ class TorchBinding:
     def adapted(self, solver: S) -> S:
         return solver if torch.compiler.is_compiling() else cast(S, _host.OnTensors(solver))
 
+    def inner(self, primitive: Primitive) -> Primitive:
+        return primitive if torch.compiler.is_compiling() else _host.OnHost(primitive)
+
 
 # Dynamo cannot follow what is looked up for a type of arrays, and so meets it looked up.
 for _array in (torch.empty(0), torch.nn.Parameter(torch.empty(0))):

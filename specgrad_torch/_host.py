@@ -5,6 +5,7 @@ does. The formulas are the same for both, so nothing is stated twice. Solvers st
 a user wrote for PyTorch are given tensors.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,14 @@ from specgrad._typing import Array
 from specgrad.bind import Binding, Evaluate, Primitive
 from specgrad.solvers import Solver, without_looking
 
-__all__ = ["OnTensors", "as_numpy", "forward", "vjp"]
+__all__ = ["OnHost", "OnTensors", "as_numpy", "forward", "vjp"]
 
-# From here on PyTorch divides an elementwise operation among its threads.
-_DIVIDED = 32768
+# Up to how many entries NumPy is faster. In larger products its BLAS starts threads of its own, which those of
+# PyTorch would have to wait for; a process that was started on one thread has neither, and there NumPy is
+# faster until products outweigh all else.
+_ENTRIES = 64 * 64
+_ENTRIES_ON_ONE_THREAD = 1_000_000
+_STARTED_ON_ONE_THREAD = os.environ.get("OMP_NUM_THREADS") == "1"
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
@@ -50,6 +55,31 @@ def vjp(
     with np.errstate(all="ignore"):
         found = primitive.vjp(_ON_VIEWS, seen[:count], seen[count:last], seen[last:])
     return _tensors(found, seen)
+
+
+@dataclass(frozen=True)
+class OnHost:
+    """The same primitive as part of another one, which may be too large.
+
+    Parameters
+    ----------
+    primitive : Primitive
+    """
+
+    primitive: Primitive
+
+    @property
+    def portable(self) -> tuple[str, ...]:
+        return getattr(self.primitive, "portable", ())
+
+    def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
+        return forward(self.primitive, *arrays)
+
+    def vjp(self, *args: Any) -> tuple[Tensor | None, ...]:
+        return vjp(self.primitive, *args)
+
+    def jvp(self, *args: Any) -> tuple[Tensor | None, ...]:
+        return self.primitive.jvp(*args)
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,14 +131,17 @@ def _views(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) 
     """Views of all, or None where PyTorch's own operations are needed, or faster."""
     if torch.is_grad_enabled() or torch.autograd.forward_ad._current_level >= 0 or _is_traced():
         return None
+    if torch._C._len_torch_dispatch_stack():  # a mode, such as a counter of operations, is to see them
+        return None
     if method not in getattr(primitive, "portable", ()):
         return None
-    limit = _DIVIDED if torch.get_num_threads() > 1 else float("inf")
+    on_one_thread = _STARTED_ON_ONE_THREAD and torch.get_num_threads() == 1
+    limit = _ENTRIES_ON_ONE_THREAD if on_one_thread else _ENTRIES
     views = []
     for tensor in tensors:
         if tensor is None:
             views.append(None)
-        elif _has_values(tensor) and tensor.numel() < limit:
+        elif _has_values(tensor) and tensor.numel() <= limit:
             views.append(tensor.numpy(force=True))
         else:
             return None
