@@ -21,9 +21,9 @@ from specgrad.solvers import Solver, without_looking
 
 __all__ = ["OnHost", "OnTensors", "as_numpy", "forward", "vjp"]
 
-# Up to how many entries NumPy is faster. In larger products its BLAS starts threads of its own, which those of
-# PyTorch would have to wait for; a process that was started on one thread has neither, and there NumPy is
-# faster until products outweigh all else.
+# Up to how many entries NumPy is faster. In larger products its BLAS starts threads of its own, for which
+# those of PyTorch would have to wait; a process that was started on one thread has neither, and there NumPy
+# is faster until products outweigh all else.
 _ENTRIES = 64 * 64
 _ENTRIES_ON_ONE_THREAD = 1_000_000
 _STARTED_ON_ONE_THREAD = os.environ.get("OMP_NUM_THREADS") == "1"

@@ -59,9 +59,8 @@ def outputs_and_gradients(function, *inputs):
     inputs = [x.detach().clone().requires_grad_() for x in inputs]
     outputs = function(*inputs)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    total = sum(
-        (torch.arange(y.numel()).reshape(y.shape).cos() * y).sum() for y in outputs if y.requires_grad
-    )
+    weighted = (torch.arange(y.numel()).reshape(y.shape).cos() * y for y in outputs if y.requires_grad)
+    total = sum(product.sum() for product in weighted)
     return [y.detach() for y in outputs], torch.autograd.grad(total, inputs)
 
 
@@ -118,9 +117,8 @@ def test_statistics_agree_with_operations(name, several, monkeypatch):
     x = torch.randn(4, 2000 if several else 9, dtype=torch.float64, generator=torch.manual_seed(0))
 
     def function(x):
-        return getattr(specgrad_torch, name)(
-            x * torch.tensor([[4.0], [3.0], [2.0], [1.0]]), **STATISTICS[name]
-        )
+        scaled = x * torch.tensor([[4.0], [3.0], [2.0], [1.0]])
+        return getattr(specgrad_torch, name)(scaled, **STATISTICS[name])
 
     agrees_with_operations(function, x)
 
@@ -290,7 +288,7 @@ def test_a_mode_that_watches_sees_the_operations_of_backward():
 
 def test_nothing_is_said_of_what_divides_by_zero():
     given = TIED.clone().requires_grad_()
-    values, vectors = specgrad_torch.eigh(given, gap=ExactGap(), gauge=WarnGauge(tolerance=1e300))
+    _, vectors = specgrad_torch.eigh(given, gap=ExactGap(), gauge=WarnGauge(tolerance=1e300))
     (gradient,) = torch.autograd.grad((vectors[:, 0] * torch.arange(4)).sum(), given)
     assert not torch.isfinite(gradient).all()
 
@@ -312,9 +310,11 @@ def test_errors_name_the_matrix_and_the_solver_of_the_user():
         (vectors[:, 0] * torch.arange(4)).sum().backward()
 
 
-def memory(tensor):
-    start = tensor.untyped_storage().data_ptr()
-    return start, start + tensor.untyped_storage().nbytes()
+def are_apart(tensors):
+    """Whether no two of them share memory."""
+    starts = [x.untyped_storage().data_ptr() for x in tensors]
+    ends = [start + x.untyped_storage().nbytes() for start, x in zip(starts, tensors, strict=True)]
+    return all(end <= start for end, start in zip(sorted(ends)[:-1], sorted(starts)[1:], strict=True))
 
 
 def is_same(x, y):
@@ -343,8 +343,7 @@ def test_results_share_no_memory(name):
     (gradient,) = torch.autograd.grad(differentiable, a, [g for g in cotangents if g is not None])
     results = [*outputs, gradient, a]
     results += [x for x in kept if not any(is_same(x, y) for y in results)]
-    spans = sorted(memory(x) for x in results)
-    assert all(end <= start for (_, end), (start, _) in zip(spans[:-1], spans[1:], strict=True))
+    assert are_apart(results)
 
 
 @dataclass(frozen=True)
@@ -369,8 +368,7 @@ def test_what_is_passed_on_is_copied():
         torch.testing.assert_close(one, other)
     cotangent = torch.ones_like(a)
     (gradient,) = torch.autograd.grad(outputs[0], a, cotangent)
-    spans = sorted(memory(x) for x in (a, *outputs, cotangent, gradient))
-    assert all(end <= start for (_, end), (start, _) in zip(spans[:-1], spans[1:], strict=True))
+    assert are_apart([a, *outputs, cotangent, gradient])
 
 
 def test_gradients_are_added_up():
