@@ -3,7 +3,7 @@
 from specgrad._array import device, namespace, take_columns
 from specgrad._typing import Array
 
-__all__ = ["by_magnitude", "leading", "leading_run", "rank_of", "stand_in"]
+__all__ = ["by_magnitude", "leading", "rank_of", "stand_in"]
 
 
 def by_magnitude(values: Array, vectors: Array) -> tuple[Array, Array]:
@@ -13,17 +13,13 @@ def by_magnitude(values: Array, vectors: Array) -> tuple[Array, Array]:
     return take_columns(order, values, vectors)
 
 
-def leading_run(marks: Array) -> Array:
-    """The leading run of True in `marks`, at least one long: a mask of the same shape (..., n)."""
-    xp = namespace(marks)
-    breaks = xp.cumulative_sum(xp.astype(~marks, xp.int32), axis=-1, dtype=xp.int32)
-    return (breaks == 0) | (xp.arange(marks.shape[-1], device=device(marks)) == 0)
-
-
-def rank_of(kept: Array) -> Array:
-    """How many a mask keeps, shape (...)."""
-    xp = namespace(kept)
-    return xp.sum(xp.astype(kept, xp.int32), axis=-1, dtype=xp.int32)
+def rank_of(marks: Array) -> Array:
+    """The length of the leading run of True in `marks` (..., n), at least 1; shape (...)."""
+    xp, size = namespace(marks), marks.shape[-1]
+    if size == 0:
+        return xp.zeros(marks.shape[:-1], dtype=xp.int32, device=device(marks))
+    position = xp.arange(size, dtype=xp.int32, device=device(marks))
+    return xp.min(xp.where(marks, size, xp.maximum(position, xp.ones_like(position))), axis=-1)
 
 
 def leading(rank: Array, size: int) -> Array:

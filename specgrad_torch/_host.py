@@ -28,6 +28,7 @@ _ENTRIES = 64 * 64
 _ENTRIES_ON_ONE_THREAD = 1_000_000
 _STARTED_ON_ONE_THREAD = os.environ.get("OMP_NUM_THREADS") == "1"
 _PLAIN = (Tensor, torch.nn.Parameter)
+_UNKNOWN_TO_NUMPY = (torch.bfloat16, torch.complex32)
 
 
 def forward(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
@@ -133,8 +134,6 @@ def _views(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) 
         return None
     if torch._C._len_torch_dispatch_stack():  # a mode, such as a counter of operations, is to see them
         return None
-    if method not in getattr(primitive, "portable", ()):
-        return None
     on_one_thread = _STARTED_ON_ONE_THREAD and torch.get_num_threads() == 1
     limit = _ENTRIES_ON_ONE_THREAD if on_one_thread else _ENTRIES
     views = []
@@ -145,7 +144,7 @@ def _views(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) 
             views.append(tensor.numpy(force=True))
         else:
             return None
-    return tuple(views)
+    return tuple(views) if method in getattr(primitive, "portable", ()) else None
 
 
 def _tensors(
@@ -179,6 +178,7 @@ def _has_values(tensor: Tensor) -> bool:
         type(tensor) in _PLAIN
         and tensor.is_cpu
         and tensor.layout is torch.strided
+        and tensor.dtype not in _UNKNOWN_TO_NUMPY
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         and not torch._C._functorch.is_legacy_batchedtensor(tensor)  # of autograd.grad(is_grads_batched=True)
     )

@@ -17,7 +17,7 @@ from specgrad import (
     jvp,
     vjp,
 )
-from specgrad.leading import leading_run
+from specgrad.leading import rank_of
 from specgrad.testing import ClusterLoss, gap_spectrum, random_hermitian, random_unitary
 
 
@@ -152,8 +152,9 @@ def test_a_users_truncation_combines_from_both_sides():
     ],
 )
 def test_the_rank_is_the_leading_run_and_at_least_one(backend, marks, expected):
-    run = backend.numpy(leading_run(backend.array(np.array(marks))))
-    np.testing.assert_array_equal(run, np.arange(3) < expected)
+    batch = np.array([marks, (True, True, True)])
+    np.testing.assert_array_equal(backend.numpy(rank_of(backend.array(batch))), [expected, 3])
+    assert rank_of(backend.array(batch[:, :0])).shape == (2,)
     assert int(eigh(np.diag([3.0, 2.0, 1.0]), truncation=Marks(marks)).rank) == expected
 
 

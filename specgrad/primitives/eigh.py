@@ -9,7 +9,7 @@ from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.gaps import GapRule
 from specgrad.gauge import GaugePolicy
-from specgrad.leading import by_magnitude, leading, leading_run, rank_of
+from specgrad.leading import by_magnitude, leading, rank_of
 from specgrad.portable import portable_methods
 from specgrad.primitives._cotangents import add
 from specgrad.solvers import DifferentiatedSolver, Solver, decompose
@@ -116,7 +116,7 @@ class TruncatedEigh:
 
     def forward(self, a: Array) -> Arrays:
         values, vectors = by_magnitude(*self.whole.forward(a))
-        rank = rank_of(leading_run(self.truncation.keep(a, values, vectors)))
+        rank = rank_of(self.truncation.keep(a, values, vectors))
         return *self._restrict(rank, values, vectors), rank, values, vectors
 
     def vjp(

@@ -8,11 +8,11 @@ from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.derivatives.matrix_function import frechet, second_derivative
-from specgrad.domains import NonNegative
+from specgrad.domains import Domain, NonNegative
 from specgrad.functions import MatrixFunction, domain_of
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gradients import DaleckiiKrein, Decomposition, GradientRule, ThroughEigenvectors
-from specgrad.leading import by_magnitude, leading, leading_run, rank_of, stand_in
+from specgrad.leading import by_magnitude, leading, rank_of, stand_in
 from specgrad.portable import portable_methods
 from specgrad.solvers import Solver, decompose
 from specgrad.truncation import Truncation
@@ -46,19 +46,21 @@ class ApplyFunction:
 
     def forward(self, a: Array) -> Arrays:
         values, vectors = decompose(self.solver, a)
-        values = _without_rounding(self.function, values)
+        domain = domain_of(self.function)
+        values = _without_rounding(domain, values)
         if self.truncation is None:
-            image = self.function(_defined(self.function, values))
+            image = self.function(_defined(domain, values))
             return (vectors * as_row(image)) @ adjoint(vectors), values, vectors
         xp = namespace(values)
         if self.semidefinite:
             values, vectors = xp.flip(values, axis=-1), xp.flip(vectors, axis=-1)
         else:
             values, vectors = by_magnitude(values, vectors)
-        kept = leading_run(self.truncation.keep(a, values, vectors))
-        image = self.function(_defined(self.function, stand_in(values, kept)))
+        rank = rank_of(self.truncation.keep(a, values, vectors))
+        kept = leading(rank, values.shape[-1])
+        image = self.function(_defined(domain, stand_in(values, kept)))
         image = xp.where(kept, image, 0.0)
-        return (vectors * as_row(image)) @ adjoint(vectors), rank_of(kept), values, vectors
+        return (vectors * as_row(image)) @ adjoint(vectors), rank, values, vectors
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
@@ -165,9 +167,8 @@ def _is_full(rank: Array | None, size: int) -> bool:
     return rank is not None and bool(namespace(rank).all(rank == size))
 
 
-def _without_rounding(function: MatrixFunction, values: Array) -> Array:
+def _without_rounding(domain: Domain | None, values: Array) -> Array:
     """The eigenvalues, with the start of the function's domain for those that are there to rounding."""
-    domain = domain_of(function)
     if not isinstance(domain, NonNegative) or values.shape[-1] == 0:
         return values
     xp = namespace(values)
@@ -175,9 +176,8 @@ def _without_rounding(function: MatrixFunction, values: Array) -> Array:
     return xp.where(xp.abs(values - domain.start) <= rounding, domain.start, values)
 
 
-def _defined(function: MatrixFunction, values: Array) -> Array:
+def _defined(domain: Domain | None, values: Array) -> Array:
     """The eigenvalues, with NaN outside the domain, where libraries differ in what they give."""
-    domain = domain_of(function)
     if domain is None:
         return values
     return namespace(values).where(domain.outside(values, 0.0), float("nan"), values)

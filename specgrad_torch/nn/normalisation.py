@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +12,7 @@ from specgrad.gradients import GradientRule
 from specgrad.method import Method
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
-from specgrad_torch._bind import without_autocast
+from specgrad_torch._bind import TORCH, without_autocast
 from specgrad_torch.nn.distributed import is_synchronised, joint_covariance
 
 __all__ = ["CovarianceNormalisation"]
@@ -137,14 +138,15 @@ class CovarianceNormalisation(nn.Module):
     def _track(self, mean: Tensor, matrix: Tensor) -> None:
         """Move the running statistics, unless those of this batch are not finite."""
         mean, matrix = mean.to(self.running_mean.dtype), matrix.to(self.running_matrix.dtype)
-        # Statistics of a bad batch would stay for good; no value is looked at, so nothing waits for a device.
-        good = torch.isfinite(matrix).all() & torch.isfinite(mean).all()
+        good = _are_finite(mean, matrix)
+        if good is False:  # they would stay so for good
+            return
         self.num_batches_tracked.add_(good)
         step = self.momentum
         if step is None:
             step = self.num_batches_tracked.clamp(min=1).to(self.running_mean.dtype).reciprocal()
         for running, new in ((self.running_mean, mean), (self.running_matrix, matrix)):
-            running.lerp_(torch.where(good, new, running), step)
+            running.lerp_(new if good is True else torch.where(good, new, running), step)
 
     def _multiplied(self, x: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
         """``diag(weight) matrix (x - mean) + bias`` by plain products, each sample in its place."""
@@ -184,3 +186,11 @@ class CovarianceNormalisation(nn.Module):
             if x.ndim == ndim and x.is_contiguous(memory_format=memory_format) and not x.is_contiguous():
                 return y.to(x.dtype).contiguous(memory_format=memory_format)
         return y.to(x.dtype).contiguous()
+
+
+def _are_finite(*tensors: Tensor) -> bool | Tensor:
+    """Whether all entries are finite; where they cannot be seen as a tensor, so that nothing waits."""
+    seen = [TORCH.view(tensor) for tensor in tensors]
+    if any(view is None for view in seen):
+        return torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()
+    return all(bool(np.isfinite(view).all()) for view in seen)
