@@ -11,7 +11,7 @@ a vjp is more than a transposed jvp: the rounding floor and the gauge policies l
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,25 +19,17 @@ from jax import Array
 from jax.extend.core import Primitive as Operation
 from jax.interpreters import ad, batching, mlir
 
-from specgrad.bind import Primitive
+from specgrad.bind import Evaluate, Primitive
 
 __all__ = ["JAX", "JaxBinding"]
 
-S = TypeVar("S")
-
 
 @dataclass(frozen=True)
-class JaxBinding:
+class JaxBinding(Evaluate):
     """Applies primitives under JAX autodiff."""
 
     def apply(self, primitive: Primitive, *arrays: Array) -> tuple[Array, ...]:
         return _operation(primitive, *map(jax.numpy.asarray, arrays))
-
-    def adapted(self, solver: S) -> S:
-        return solver
-
-    def inner(self, primitive: Primitive) -> Primitive:
-        return primitive
 
     def view(self, array: Array) -> np.ndarray | None:
         if isinstance(array, np.ndarray):

@@ -34,7 +34,7 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True)
-class TorchBinding:
+class TorchBinding(Evaluate):
     """Applies primitives under PyTorch autograd."""
 
     def apply(self, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
