@@ -1,0 +1,172 @@
+"""Which primitives are evaluated on NumPy's views, and that parts of a user never are."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from host_cases import one_thread, outputs_and_gradients, several_threads
+from torch_cases import SEPARATED, loss, matrices, specgrad_torch, torch
+
+from specgrad import DaleckiiKrein, DenseEigh, Log, MaskedGap, MaxRank
+from specgrad_torch import _host
+
+on_one_thread = pytest.fixture(autouse=True)(one_thread)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A part that notes the types of the arrays that it is given."""
+
+    seen: list = field(default_factory=list, compare=False)
+
+    def note(self, array):
+        self.seen.append(type(array))
+
+
+class RecordingGap(Recording):
+    def matrix(self, values):
+        self.note(values)
+        return MaskedGap(noise=None).matrix(values)
+
+    def bound(self, values):
+        return MaskedGap().bound(values)
+
+
+class RecordingTruncation(Recording):
+    def keep(self, a, values, vectors):
+        self.note(values)
+        return values > 2.0
+
+
+class RecordingSolver(Recording):
+    def solve(self, a):
+        self.note(a)
+        return torch.linalg.eigh(a)
+
+
+class RecordingGauge(Recording):
+    def apply(self, values, vectors, vectors_cotangent, viewer):
+        self.note(vectors_cotangent)
+        return vectors_cotangent
+
+
+class RecordingLog(Recording):
+    def __call__(self, values):
+        self.note(values)
+        return torch.log(values)
+
+    def divided_difference(self, x, y):
+        self.note(x)
+        return Log().divided_difference(x, y)
+
+
+class RecordingGradient(Recording):
+    def vjp(self, function, at, cotangent):
+        self.note(cotangent)
+        return DaleckiiKrein().vjp(function, at, cotangent)
+
+
+USERS = {
+    "gap": lambda part: lambda a: loss(a, gap=part),
+    "truncation": lambda part: lambda a: loss(a, truncation=part),
+    "solver": lambda part: lambda a: specgrad_torch.inv_sqrtm(a, solver=part),
+    "gauge": lambda part: lambda a: loss(a, gauge=part),
+    "function": lambda part: lambda a: specgrad_torch.matrix_function(a, part),
+    "gradient": lambda part: lambda a: specgrad_torch.logm(a, gradient=part),
+    "cut": lambda part: (
+        lambda a: specgrad_torch.sqrtm(a, gradient=DaleckiiKrein(cut=part), truncation=MaxRank(2))
+    ),
+    "combined": lambda part: lambda a: loss(a, truncation=MaxRank(3) & part),
+    "solver of whitening": lambda part: lambda a: specgrad_torch.zca_whiten(a, solver=part).whitened.sum(),
+}
+KINDS = {
+    "gap": RecordingGap,
+    "truncation": RecordingTruncation,
+    "solver": RecordingSolver,
+    "gauge": RecordingGauge,
+    "function": RecordingLog,
+    "gradient": RecordingGradient,
+    "cut": RecordingGap,
+    "combined": RecordingTruncation,
+    "solver of whitening": RecordingSolver,
+}
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_parts_of_a_user_are_given_tensors(name):
+    part = KINDS[name]()
+    outputs_and_gradients(USERS[name](part), matrices(SEPARATED))
+    assert set(part.seen) == {torch.Tensor}
+
+
+def types_given_to_the_rule(monkeypatch, function, *inputs):
+    """The types of eigenvalues that the default rule is asked about."""
+    seen = set()
+    original = MaskedGap.matrix
+    monkeypatch.setattr(MaskedGap, "matrix", lambda self, x: seen.add(type(x)) or original(self, x))
+    outputs_and_gradients(function, *inputs)
+    return seen
+
+
+def rotated(values):
+    return matrices((tuple(values),))
+
+
+def test_small_matrices_are_evaluated_by_numpy(monkeypatch):
+    several_threads(monkeypatch)
+    seen = types_given_to_the_rule(monkeypatch, loss, rotated(range(1, 65)))
+    assert seen == {np.ndarray}
+
+
+def test_large_matrices_are_left_to_several_threads(monkeypatch):
+    several_threads(monkeypatch)
+    seen = types_given_to_the_rule(monkeypatch, loss, rotated(range(1, 66)))
+    assert seen == {torch.Tensor}
+
+
+def test_one_thread_has_no_use_for_them(monkeypatch):
+    seen = types_given_to_the_rule(monkeypatch, loss, rotated(range(1, 66)))
+    assert seen == {np.ndarray}
+
+
+def test_products_that_outweigh_all_else_are_operations(monkeypatch):
+    monkeypatch.setattr(_host, "_ENTRIES_ON_ONE_THREAD", 64 * 64)
+    seen = types_given_to_the_rule(monkeypatch, loss, rotated(range(1, 66)))
+    assert seen == {torch.Tensor}
+
+
+def test_threads_may_be_given_to_pytorch_later(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    seen = types_given_to_the_rule(monkeypatch, loss, rotated(range(1, 66)))
+    assert seen == {torch.Tensor}
+
+
+def test_a_small_covariance_of_many_samples_is_evaluated_by_numpy(monkeypatch):
+    several_threads(monkeypatch)
+    x = torch.randn(4, 5000, dtype=torch.float64, generator=torch.manual_seed(0))
+    seen = types_given_to_the_rule(
+        monkeypatch, lambda x: specgrad_torch.pca_denoise(x, truncation=MaxRank(2)).denoised, x
+    )
+    assert seen == {np.ndarray}
+
+
+def test_second_derivatives_and_transforms_are_operations(monkeypatch):
+    a = matrices(SEPARATED)
+    seen = set()
+    original = MaskedGap.matrix
+    monkeypatch.setattr(MaskedGap, "matrix", lambda self, x: seen.add(type(x)) or original(self, x))
+    given = a.clone().requires_grad_()
+    torch.autograd.grad(loss(given), given, create_graph=True)
+    torch.func.grad(loss)(a)
+    with torch.autograd.forward_ad.dual_level():
+        loss(torch.autograd.forward_ad.make_dual(a, a))
+    assert np.ndarray not in seen
+
+
+def test_the_adapted_solver_takes_both():
+    solver = _host.OnTensors(DenseEigh())
+    a = matrices(SEPARATED)
+    for one, other in zip(solver.solve(a.numpy()), solver.solve(a), strict=True):
+        assert isinstance(one, np.ndarray)
+        np.testing.assert_array_equal(one, other.numpy())
+    assert repr(solver) == "DenseEigh()"
