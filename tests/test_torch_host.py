@@ -183,6 +183,17 @@ def test_what_is_passed_on_is_copied():
     assert are_apart([a, *outputs, cotangent, gradient])
 
 
+def test_cotangents_in_a_batch():
+    a = matrices(SEPARATED).requires_grad_()
+    _, vectors = specgrad_torch.eigh(a)
+    projector = vectors[..., :, -1:] @ vectors[..., :, -1:].mT
+    cotangents = torch.randn(3, *projector.shape, dtype=a.dtype, generator=torch.manual_seed(0))
+    (batched,) = torch.autograd.grad(projector, a, cotangents, is_grads_batched=True, retain_graph=True)
+    for cotangent, one in zip(cotangents, batched, strict=True):
+        (gradient,) = torch.autograd.grad(projector, a, cotangent, retain_graph=True)
+        torch.testing.assert_close(one, gradient, **ROUNDING)
+
+
 def test_gradients_are_added_up():
     a = matrices(SEPARATED)
     given = a.clone().requires_grad_()

@@ -7,7 +7,17 @@ import pytest
 from host_cases import one_thread, outputs_and_gradients, several_threads
 from torch_cases import SEPARATED, loss, matrices, specgrad_torch, torch
 
-from specgrad import DaleckiiKrein, DenseEigh, Log, MaskedGap, MaxRank
+from specgrad import (
+    DaleckiiKrein,
+    DenseEigh,
+    EnergyRatio,
+    Log,
+    MaskedGap,
+    MaxRank,
+    NewtonSchulz,
+    Standardise,
+    primitives,
+)
 from specgrad_torch import _host
 
 on_one_thread = pytest.fixture(autouse=True)(one_thread)
@@ -148,6 +158,41 @@ def test_a_small_covariance_of_many_samples_is_evaluated_by_numpy(monkeypatch):
         monkeypatch, lambda x: specgrad_torch.pca_denoise(x, truncation=MaxRank(2)).denoised, x
     )
     assert seen == {np.ndarray}
+
+
+EVALUATED = {
+    primitives.Covariance: specgrad_torch.covariance,
+    primitives.PooledCovariance: specgrad_torch.covariance_pool,
+    primitives.SpectralFilter: lambda x: specgrad_torch.zca_whiten(x).whitened,
+    primitives.Standardised: lambda x: (
+        specgrad_torch.pca_denoise(x, truncation=MaxRank(2), scaling=Standardise()).denoised
+    ),
+    primitives.SquareRoot: lambda x: specgrad_torch.sqrtm(x, solver=NewtonSchulz(20)),
+    primitives.ApplyFunction: specgrad_torch.expm,
+    primitives.TruncatedEigh: lambda x: loss(x, truncation=EnergyRatio(0.9)),
+    primitives.Eigh: loss,
+}
+
+
+@pytest.mark.parametrize("kind", EVALUATED, ids=lambda kind: kind.__name__)
+def test_every_primitive_is_evaluated_by_numpy(monkeypatch, kind):
+    seen = {"forward": set(), "vjp": set()}
+    forward, vjp = kind.forward, kind.vjp
+
+    def forward_seen(self, *arrays):
+        seen["forward"].add(type(arrays[0]))
+        return forward(self, *arrays)
+
+    def vjp_seen(self, binding, arrays, outputs, cotangents):
+        seen["vjp"].add(type(outputs[-1]))
+        return vjp(self, binding, arrays, outputs, cotangents)
+
+    monkeypatch.setattr(kind, "forward", forward_seen)
+    monkeypatch.setattr(kind, "vjp", vjp_seen)
+    outputs_and_gradients(EVALUATED[kind], matrices(SEPARATED))
+    assert seen["vjp"] == {np.ndarray}
+    # A decomposition without a truncation is its solver, which is given tensors.
+    assert seen["forward"] == {torch.Tensor if kind is primitives.Eigh else np.ndarray}
 
 
 def test_second_derivatives_and_transforms_are_operations(monkeypatch):

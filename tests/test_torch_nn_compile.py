@@ -1,5 +1,7 @@
 """The layers under `torch.compile`, without values, and how many decompositions they make."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -156,3 +158,15 @@ def test_evaluation_decomposes_nothing(layer):
     SHAPES.clear()
     module(torch.randn(5, 12, 7))
     assert SHAPES == []
+
+
+def test_a_layer_is_compiled_before_anything_else_has_run():
+    """What is looked up once for a type of arrays, the compiler cannot follow."""
+    code = (
+        "import torch\n"
+        "from specgrad_torch.nn import ZCAWhitening\n"
+        "layer = torch.compile(ZCAWhitening(3), fullgraph=True, backend='eager')\n"
+        "assert layer(torch.randn(8, 3)).isfinite().all()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
