@@ -2,5 +2,6 @@
 
 import os
 
-# Read when libraries of linear algebra are loaded.
+# Read once, when libraries of linear algebra are loaded, so before NumPy and PyTorch: one thread for each
+# worker, unless the user says otherwise.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

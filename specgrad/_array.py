@@ -24,6 +24,7 @@ __all__ = [
     "is_floating",
     "is_half",
     "is_readable",
+    "is_single",
     "libraries",
     "magnitude_scale",
     "namespace",
@@ -125,6 +126,11 @@ def is_floating(x: Array) -> bool:
 def is_half(x: Array) -> bool:
     """Whether `x` has one of the half precisions, which no decomposition is computed in."""
     return _precision(x).bits < 32
+
+
+def is_single(x: Array) -> bool:
+    """Whether the dtype of `x` has single precision, real or complex."""
+    return _precision(x).bits == 32
 
 
 def is_complex(x: Array) -> bool:

@@ -27,7 +27,7 @@ class Viewer(Protocol):
     """A value that knows which arrays can be looked at: none that is on a device or traced."""
 
     def view(self, array: Array) -> Array | None:
-        """The array to look at for its values, or None where they cannot be looked at cheaply."""
+        """The array to look at for its values, perhaps NumPy's, or None where that would not be cheap."""
 
 
 class Binding(Viewer, Protocol):

@@ -72,7 +72,8 @@ def require_affine(weight: Array | None, bias: Array | None, x: Array) -> None:
     """Raise unless there is a weight and a bias for each variable, or neither."""
     if (weight is None) != (bias is None):
         raise ValueError(
-            "weight and bias go together: give both, or neither. Zeros are no bias, ones no weight."
+            "weight and bias go together: give both, or neither. A bias of zeros, or a weight of ones, "
+            "changes nothing."
         )
     for name, vector in (("weight", weight), ("bias", bias)):
         if vector is None:

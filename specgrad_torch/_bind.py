@@ -26,7 +26,7 @@ from torch import Tensor
 
 from specgrad._array import is_array, namespace
 from specgrad.bind import Evaluate, Primitive
-from specgrad_torch import _host
+from specgrad_torch import _views
 
 __all__ = ["TORCH", "TorchBinding", "without_autocast"]
 
@@ -44,6 +44,11 @@ class TorchBinding(Evaluate):
                     f"specgrad_torch was given a {type(array).__module__}.{type(array).__name__}, and a "
                     "torch.Tensor is needed: convert it by torch.as_tensor, or use the function of specgrad."
                 )
+            if array.layout is not torch.strided:
+                raise TypeError(
+                    f"specgrad_torch was given a tensor of layout {array.layout}, and a dense one is needed: "
+                    "convert it by its to_dense()."
+                )
         with without_autocast(arrays[0]):
             if torch.compiler.is_exporting():
                 if not torch.is_grad_enabled():
@@ -53,7 +58,7 @@ class TorchBinding(Evaluate):
                 return _compiled(primitive, *arrays)
             if torch._C._functorch.peek_interpreter_stack() is None:
                 if _records_nothing():
-                    return _host.forward(primitive, *arrays)
+                    return _views.forward(primitive, *arrays)
                 return _EagerOperation.apply(primitive, *arrays)
             if _is_nested_forward_mode():
                 return _by_operations(primitive, *arrays)
@@ -61,13 +66,13 @@ class TorchBinding(Evaluate):
 
     def view(self, array: Tensor) -> np.ndarray | None:
         # As a NumPy array: each operation of PyTorch costs as much as the whole check of a small matrix.
-        return array if isinstance(array, np.ndarray) else _host.as_numpy(array)
+        return array if isinstance(array, np.ndarray) else _views.as_numpy(array)
 
     def adapted(self, solver: S) -> S:
-        return solver if torch.compiler.is_compiling() else cast(S, _host.OnTensors(solver))
+        return solver if torch.compiler.is_compiling() else cast(S, _views.SolverOnTensors(solver))
 
     def inner(self, primitive: Primitive) -> Primitive:
-        return primitive if torch.compiler.is_compiling() else _host.OnHost(primitive)
+        return primitive if torch.compiler.is_compiling() else _views.PrimitiveOnViews(primitive)
 
 
 # Dynamo cannot follow what is looked up for a type of arrays, and so meets it looked up.
@@ -98,7 +103,7 @@ class _Operation(torch.autograd.Function):
         saved = ctx.saved_tensors
         arrays, outputs = saved[: ctx.count], saved[ctx.count :]
         with without_autocast(next(x for x in saved if x is not None)):
-            return (None, *_host.vjp(ctx.primitive, TORCH, arrays, outputs, cotangents))
+            return (None, *_views.vjp(ctx.primitive, TORCH, arrays, outputs, cotangents))
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -116,7 +121,8 @@ class _EagerOperation(_Operation):
 
     @staticmethod
     def forward(ctx: Any, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
-        outputs = _host.forward(primitive, *arrays)
+        # A view among the outputs could not be modified in place, as by an activation behind a layer.
+        outputs = tuple(x.detach() if x._is_view() else x for x in _views.forward(primitive, *arrays))
         _Operation.setup_context(ctx, (primitive, *arrays), outputs)
         return outputs
 

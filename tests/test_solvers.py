@@ -174,18 +174,63 @@ def test_guard_confines_what_is_not_finite(backend, dtype, viewer):
     assert np.isnan(backend.numpy(vectors)[1]).all()
 
 
-@pytest.mark.parametrize("viewer", [Evaluate(), Blind()])
-def test_guard_scales_what_underflows_in_the_solver(backend, dtype, viewer):
-    # Of rank 1, and exact; some LAPACKs give NaN for it in single precision.
+@pytest.mark.parametrize("check_finite", [True, False])
+def test_low_rank_in_single_precision(backend, dtype, check_finite):
+    # Of rank 1, and exact; some LAPACKs fail for it in single precision.
     vector = np.array([1.0, 0.0, 0.0, 0.0, 32.0, 0.0, 64.0, -32.0]) * 2.0**-23
-    tiny = np.outer(vector, vector).astype(dtype)
-    batch = np.stack([tiny, np.eye(8, dtype=dtype), np.zeros_like(tiny)])
-    values, vectors = map(backend.numpy, Guarded(DenseEigh(), viewer).solve(backend.array(batch)))
+    low = np.outer(vector, vector).astype(dtype)
+    batch = np.stack([low, np.eye(8, dtype=dtype), np.zeros_like(low)])
+    found = eigh(backend.array(batch), check_finite=check_finite)
+    values, vectors = map(backend.numpy, found)
     rounding = 8 * np.finfo(dtype).eps
     np.testing.assert_allclose(values[0, -1], vector @ vector, rtol=rounding)
     np.testing.assert_allclose(values[0, :-1], 0.0, atol=rounding * (vector @ vector))
     np.testing.assert_array_equal(values[1:], [[1.0] * 8, [0.0] * 8])
     np.testing.assert_allclose(vectors.conj().mT @ vectors, np.stack([np.eye(8)] * 3), atol=4 * rounding)
+
+
+@dataclass(frozen=True)
+class FailsInSinglePrecision:
+    """For a trace of 3, by NaN or by an error."""
+
+    error: bool
+
+    def solve(self, a):
+        values, vectors = DenseEigh().solve(a)
+        failed = (values.dtype == np.float32) & np.isclose(values.sum(axis=-1), 3.0)
+        if self.error and failed.any():
+            raise np.linalg.LinAlgError("Eigenvalues did not converge")
+        return np.where(failed[..., None], np.nan, values), vectors
+
+
+@pytest.mark.parametrize("error", [True, False])
+@pytest.mark.parametrize("single", ["float32", "complex64"])
+def test_failures_in_single_precision_are_tried_in_double(single, error):
+    batch = np.stack([np.diag([1.0, 2.0]), np.diag([3.0, 4.0])]).astype(single)
+    values, vectors = eigh(batch, solver=FailsInSinglePrecision(error))
+    np.testing.assert_array_equal(values, [[1.0, 2.0], [3.0, 4.0]])
+    assert (values.dtype, vectors.dtype) == (np.real(batch).dtype, single)
+
+
+def test_what_fails_in_double_precision_too_is_said():
+    with pytest.raises(ConvergenceError, match=r"FailsOnNegative\(\) in double precision"):
+        eigh(np.diag([-2.0, 1.0]).astype(np.float32), solver=FailsOnNegative())
+    values, _ = eigh(np.diag([-2.0, 1.0]).astype(np.float32), solver=NaNOnNegative())
+    assert np.isnan(values).all()
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Gives its two arrays as a list."""
+
+    def solve(self, a):
+        return list(DenseEigh().solve(a))
+
+
+def test_a_solver_may_give_a_list(backend):
+    values, vectors = eigh(backend.array(np.diag([2.0, 1.0])), solver=Lists())
+    np.testing.assert_array_equal(backend.numpy(values), [1.0, 2.0])
+    assert vectors.shape == (2, 2)
 
 
 def test_hermitian_part_solver_symmetrises(backend):

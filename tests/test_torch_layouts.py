@@ -82,3 +82,14 @@ def test_nan_stays_in_its_own_matrix_and_its_own_gradient():
     assert values[0].isfinite().all()
     assert values[1].isnan().all()
     assert gradient(lambda a: loss(a, check_finite=False), batch)[1].isnan().any()
+
+
+@pytest.mark.parametrize("check_finite", [True, False])
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+def test_sparse_tensors_are_refused(layout, check_finite):
+    a = torch.eye(3).to_sparse(layout=layout)
+    for function in (specgrad_torch.eigh, specgrad_torch.sqrtm, specgrad_torch.covariance):
+        options = {} if function is specgrad_torch.covariance else {"check_finite": check_finite}
+        with pytest.raises(TypeError, match=r"layout torch.sparse_.*to_dense\(\)"):
+            function(a, **options)

@@ -137,6 +137,17 @@ def test_a_bad_batch_leaves_running_statistics(layer, momentum, bad):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
+def test_a_bad_batch_leaves_them_where_no_value_is_seen(layer):
+    module = double(layer)
+    module(inputs())
+    before = copy.deepcopy(module.state_dict())
+    x = inputs()
+    x[1, 2, 0, 0] = float("nan")
+    torch.compile(module, backend="eager")(x)
+    torch.testing.assert_close(module.state_dict(), before, **EXACT)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
 def test_a_batch_beyond_the_range_of_the_statistics_leaves_them(layer):
     module = layer(6)
     before = copy.deepcopy(module.state_dict())

@@ -47,7 +47,8 @@ class Eigh:
         return ("vjp",)  # in the forward pass there is nothing but the solver
 
     def forward(self, a: Array) -> Arrays:
-        return decompose(self.solver, a)
+        values, vectors = decompose(self.solver, a)
+        return values, vectors
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]

@@ -1,9 +1,8 @@
-"""What a solver is wrapped in that its input needs: a guard for what is not finite, the Hermitian part."""
+"""What a solver is wrapped in that its input needs: a guard, the Hermitian part, a second try."""
 
 from dataclasses import dataclass
-from math import log2
 
-from specgrad._array import eps, hermitian_part, namespace, smallest_normal
+from specgrad._array import hermitian_part, is_complex, is_single, namespace, real_part
 from specgrad._typing import Array
 from specgrad.bind import Binding, Viewer
 from specgrad.solvers._protocol import (
@@ -14,7 +13,7 @@ from specgrad.solvers._protocol import (
 )
 from specgrad.solvers.fallback import is_convergence_failure, solve_one_by_one
 
-__all__ = ["Guarded", "HermitianPart", "decompose", "prepare"]
+__all__ = ["Guarded", "HermitianPart", "Rescued", "decompose", "prepare"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,14 +21,13 @@ class Guarded:
     """The answer of `solver` for finite matrices, and NaN for the others alone.
 
     A matrix with a NaN or an infinity is replaced by zeros before it reaches the solver, so it can
-    neither fail its batch nor change its neighbours; its own result is NaN. One of entries so small that the
-    squares of their rounding underflow, on which LAPACK may divide 0 by 0, is scaled up.
+    neither fail its batch nor change its neighbours; its own result is NaN.
 
     Parameters
     ----------
     solver : Solver
     viewer : Viewer
-        A batch that it sees to need neither goes to the solver as it is.
+        A batch that it sees to be finite goes to the solver as it is.
     """
 
     solver: Solver
@@ -39,19 +37,65 @@ class Guarded:
         return repr(self.solver)  # errors name the solver that was given
 
     def solve(self, a: Array) -> tuple[Array, Array]:
-        if 0 in a.shape:
+        seen = self.viewer.view(a)
+        if 0 in a.shape or (seen is not None and _is_finite(seen)):
             return self.solver.solve(a)
-        xp, seen = namespace(a), self.viewer.view(a)
-        least = smallest_normal(a) ** 0.5 / eps(a) ** 2
-        if seen is not None and _lies_within(_largest(seen), least):
-            return self.solver.solve(a)
-        solver = without_looking(self.solver) if seen is None else self.solver
-        largest = _largest(a)
-        finite = xp.isfinite(largest)
-        factor = 2.0 ** -round(0.75 * log2(smallest_normal(a)))  # a power of two, so that nothing is rounded
-        scale = xp.where(largest < least, xp.full_like(largest, factor), 1.0)
-        values, vectors = solver.solve(xp.where(finite, a, 0.0) * scale)
-        return xp.where(finite[..., 0], values / scale[..., 0], xp.nan), xp.where(finite, vectors, xp.nan)
+        xp, solver = namespace(a), without_looking(self.solver) if seen is None else self.solver
+        finite = xp.isfinite(xp.max(xp.abs(a), axis=(-2, -1), keepdims=True))
+        values, vectors = solver.solve(xp.where(finite, a, 0.0))
+        return xp.where(finite[..., 0], values, xp.nan), xp.where(finite, vectors, xp.nan)
+
+
+@dataclass(frozen=True, repr=False)
+class Rescued:
+    """The answer of `solver`; for single precision in which it is seen to fail, that in double precision.
+
+    Some LAPACKs fail, or give NaN, for matrices of low rank with entries of many sizes, where squares leave
+    the narrow range of exponents: covariances of channels that are constant up to rounding, for instance.
+
+    Parameters
+    ----------
+    solver : Solver
+        Given finite matrices.
+    viewer : Viewer
+    """
+
+    solver: Solver
+    viewer: Viewer
+
+    def __repr__(self) -> str:
+        return repr(self.solver)
+
+    def solve(self, a: Array) -> tuple[Array, Array]:
+        try:
+            values, vectors = self.solver.solve(a)
+        except Exception as error:
+            if not (is_convergence_failure(error) and is_single(a)):
+                raise
+        else:
+            seen = self.viewer.view(values)
+            if seen is None or _is_finite(seen) or not is_single(a):
+                return values, vectors
+        return solve_one_by_one((self.solver, _InDoublePrecision(self.solver)), a)
+
+    def without_looking(self) -> Solver:
+        """The solver alone: no failure can be seen."""
+        return without_looking(self.solver)
+
+
+@dataclass(frozen=True, repr=False)
+class _InDoublePrecision:
+    """The answer of `solver` for single precision, found in double precision."""
+
+    solver: Solver
+
+    def __repr__(self) -> str:
+        return f"{self.solver} in double precision"
+
+    def solve(self, a: Array) -> tuple[Array, Array]:
+        xp = namespace(a)
+        values, vectors = self.solver.solve(xp.astype(a, xp.complex128 if is_complex(a) else xp.float64))
+        return xp.astype(values, real_part(a).dtype), xp.astype(vectors, a.dtype)
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,7 +121,7 @@ class HermitianPart:
 
 
 def prepare(solver: Solver, seen: bool | None, binding: Binding) -> Solver:
-    """The solver, wrapped in what its input needs: nothing if it is seen to be finite and Hermitian.
+    """The solver, wrapped in what its input needs: least if it is seen to be finite and Hermitian.
 
     Parameters
     ----------
@@ -88,9 +132,12 @@ def prepare(solver: Solver, seen: bool | None, binding: Binding) -> Solver:
         Adapts the solver, and looks at its input later, where that is possible.
     """
     adapted = binding.adapted(solver)
-    if seen or has_own_derivative(solver):  # such a solver computes its forward pass again, from the input
+    if has_own_derivative(solver):  # it computes its forward pass again, from the input
         return adapted
-    return Guarded(HermitianPart(adapted), binding) if seen is None else HermitianPart(adapted)
+    rescued = Rescued(adapted, binding)
+    if seen:
+        return rescued
+    return Guarded(HermitianPart(rescued), binding) if seen is None else HermitianPart(rescued)
 
 
 def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:
@@ -103,13 +150,7 @@ def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:
         return solve_one_by_one((solver,), a)
 
 
-def _largest(a: Array) -> Array:
-    """The largest magnitude of each matrix, shape (..., 1, 1)."""
+def _is_finite(a: Array) -> bool:
+    """Whether all entries are finite; `a` must be readable."""
     xp = namespace(a)
-    return xp.max(xp.abs(a), axis=(-2, -1), keepdims=True)
-
-
-def _lies_within(largest: Array, least: float) -> bool:
-    """Whether all are finite, and at least so large; they must be readable."""
-    xp = namespace(largest)
-    return bool(xp.all((largest >= least) & (largest < xp.inf)))
+    return bool(xp.all(xp.isfinite(a)))

@@ -189,7 +189,7 @@ class CovarianceNormalisation(nn.Module):
 
 
 def _are_finite(*tensors: Tensor) -> bool | Tensor:
-    """Whether all entries are finite; where they cannot be seen as a tensor, so that nothing waits."""
+    """Whether all entries are finite: a bool where they can be seen, else a tensor; nothing waits."""
     seen = [TORCH.view(tensor) for tensor in tensors]
     if any(view is None for view in seen):
         return torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()

@@ -1,11 +1,13 @@
 """Which primitives are evaluated on NumPy's views, and that parts of a user never are."""
 
+import copy
+import pickle
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from host_cases import one_thread, outputs_and_gradients, several_threads
 from torch_cases import SEPARATED, loss, matrices, specgrad_torch, torch
+from view_cases import one_thread, outputs_and_gradients, several_threads
 
 from specgrad import (
     DaleckiiKrein,
@@ -18,7 +20,7 @@ from specgrad import (
     Standardise,
     primitives,
 )
-from specgrad_torch import _host
+from specgrad_torch import _views
 
 on_one_thread = pytest.fixture(autouse=True)(one_thread)
 
@@ -139,8 +141,17 @@ def test_one_thread_has_no_use_for_them(monkeypatch):
     assert seen == {np.ndarray}
 
 
+def test_few_samples_of_many_variables_are_left_to_several_threads(monkeypatch):
+    several_threads(monkeypatch)
+    x = torch.randn(65, 9, dtype=torch.float64, generator=torch.manual_seed(0))
+    seen = types_given_to_the_rule(
+        monkeypatch, lambda x: specgrad_torch.pca_denoise(x, truncation=MaxRank(2)).denoised, x
+    )
+    assert seen == {torch.Tensor}
+
+
 def test_products_that_outweigh_all_else_are_operations(monkeypatch):
-    monkeypatch.setattr(_host, "_ENTRIES_ON_ONE_THREAD", 64 * 64)
+    monkeypatch.setattr(_views, "_ENTRIES_ON_ONE_THREAD", 64 * 64)
     seen = types_given_to_the_rule(monkeypatch, loss, rotated(range(1, 66)))
     assert seen == {torch.Tensor}
 
@@ -209,9 +220,10 @@ def test_second_derivatives_and_transforms_are_operations(monkeypatch):
 
 
 def test_the_adapted_solver_takes_both():
-    solver = _host.OnTensors(DenseEigh())
+    solver = _views.SolverOnTensors(DenseEigh())
     a = matrices(SEPARATED)
     for one, other in zip(solver.solve(a.numpy()), solver.solve(a), strict=True):
         assert isinstance(one, np.ndarray)
         np.testing.assert_array_equal(one, other.numpy())
     assert repr(solver) == "DenseEigh()"
+    assert copy.deepcopy(solver) == pickle.loads(pickle.dumps(solver)) == solver

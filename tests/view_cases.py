@@ -2,7 +2,7 @@
 
 from torch_cases import torch
 
-from specgrad_torch import _host
+from specgrad_torch import _views
 
 
 class Watching(torch.utils._python_dispatch.TorchDispatchMode):
@@ -19,7 +19,7 @@ class Watching(torch.utils._python_dispatch.TorchDispatchMode):
 
 def one_thread(monkeypatch):
     """A fixture: PyTorch on one thread, in a process that was started on one."""
-    monkeypatch.setattr(_host, "_STARTED_ON_ONE_THREAD", True)
+    monkeypatch.setattr(_views, "_STARTED_ON_ONE_THREAD", True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -27,7 +27,7 @@ def one_thread(monkeypatch):
 
 
 def several_threads(monkeypatch):
-    monkeypatch.setattr(_host, "_STARTED_ON_ONE_THREAD", False)
+    monkeypatch.setattr(_views, "_STARTED_ON_ONE_THREAD", False)
 
 
 def outputs_and_gradients(function, *inputs):

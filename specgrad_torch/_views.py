@@ -1,8 +1,8 @@
 """Primitives evaluated on NumPy's views of tensors, where that is faster.
 
-On small matrices an operation of PyTorch costs more than the mathematics in it, three times what NumPy's
-does. The formulas are the same for both, so nothing is stated twice. Solvers stay PyTorch's, and parts that
-a user wrote for PyTorch are given tensors.
+On small matrices an operation of PyTorch costs more than the mathematics in it, and several times what one
+of NumPy costs. The formulas are the same for both, so nothing is stated twice. Decompositions stay
+PyTorch's, and parts that a user wrote for PyTorch are given tensors.
 """
 
 import os
@@ -19,7 +19,7 @@ from specgrad._typing import Array
 from specgrad.bind import Binding, Evaluate, Primitive
 from specgrad.solvers import Solver, without_looking
 
-__all__ = ["OnHost", "OnTensors", "as_numpy", "forward", "vjp"]
+__all__ = ["PrimitiveOnViews", "SolverOnTensors", "as_numpy", "forward", "vjp"]
 
 # Up to how many entries NumPy is faster. In larger products its BLAS starts threads of its own, for which
 # those of PyTorch would have to wait; a process that was started on one thread has neither, and there NumPy
@@ -33,7 +33,7 @@ _UNKNOWN_TO_NUMPY = (torch.bfloat16, torch.complex32)
 
 def forward(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
     """The outputs of a primitive."""
-    seen = _views("forward", primitive, arrays)
+    seen = _seen("forward", primitive, arrays)
     if seen is None:
         return primitive.forward(*arrays)
     with np.errstate(all="ignore"):
@@ -49,7 +49,7 @@ def vjp(
     cotangents: Sequence[Tensor | None],
 ) -> tuple[Tensor | None, ...]:
     """Its cotangents."""
-    seen = _views("vjp", primitive, (*arrays, *outputs, *cotangents))
+    seen = _seen("vjp", primitive, (*arrays, *outputs, *cotangents))
     if seen is None:
         return primitive.vjp(binding, arrays, outputs, cotangents)
     count, last = len(arrays), len(arrays) + len(outputs)
@@ -59,8 +59,8 @@ def vjp(
 
 
 @dataclass(frozen=True)
-class OnHost:
-    """The same primitive as part of another one, which may be too large.
+class PrimitiveOnViews:
+    """A primitive that is part of another, evaluated on views even where that is too large for it.
 
     Parameters
     ----------
@@ -73,18 +73,26 @@ class OnHost:
     def portable(self) -> tuple[str, ...]:
         return getattr(self.primitive, "portable", ())
 
-    def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *arrays: Array) -> tuple[Array, ...]:
+        if not isinstance(arrays[0], Tensor):  # the whole is evaluated on views
+            return self.primitive.forward(*arrays)
         return forward(self.primitive, *arrays)
 
-    def vjp(self, *args: Any) -> tuple[Tensor | None, ...]:
-        return vjp(self.primitive, *args)
+    def vjp(
+        self, binding: Binding, arrays: tuple[Array, ...], *rest: tuple[Array | None, ...]
+    ) -> tuple[Array | None, ...]:
+        if not isinstance(arrays[0], Tensor):
+            return self.primitive.vjp(binding, arrays, *rest)
+        return vjp(self.primitive, binding, arrays, *rest)
 
-    def jvp(self, *args: Any) -> tuple[Tensor | None, ...]:
-        return self.primitive.jvp(*args)
+    def jvp(
+        self, binding: Binding, arrays: tuple[Array, ...], *rest: tuple[Array, ...]
+    ) -> tuple[Array | None, ...]:
+        return self.primitive.jvp(binding, arrays, *rest)
 
 
 @dataclass(frozen=True, repr=False)
-class OnTensors:
+class SolverOnTensors:
     """The same solver, which is given tensors whatever the rest is evaluated on.
 
     Parameters
@@ -110,17 +118,17 @@ class OnTensors:
 
     def without_looking(self) -> Solver:
         """The same around a solver that looks at no value."""
-        return OnTensors(without_looking(self.solver))
+        return SolverOnTensors(without_looking(self.solver))
 
 
-class _OnViews(Evaluate):
+class _ViewsBinding(Evaluate):
     """The binding of what is evaluated on NumPy's views, all of which can be looked at."""
 
     def view(self, array: np.ndarray) -> np.ndarray:
         return array
 
 
-_ON_VIEWS = _OnViews()
+_ON_VIEWS = _ViewsBinding()
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray | None:
@@ -128,9 +136,11 @@ def as_numpy(tensor: Tensor) -> np.ndarray | None:
     return tensor.numpy(force=True) if not _is_traced() and _has_values(tensor) else None
 
 
-def _views(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -> tuple[Any, ...] | None:
+def _seen(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -> tuple[Any, ...] | None:
     """Views of all, or None where PyTorch's own operations are needed, or faster."""
     if torch.is_grad_enabled() or torch.autograd.forward_ad._current_level >= 0 or _is_traced():
+        return None
+    if method not in getattr(primitive, "portable", ()):
         return None
     if torch._C._len_torch_dispatch_stack():  # a mode, such as a counter of operations, is to see them
         return None
@@ -140,11 +150,11 @@ def _views(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) 
     for tensor in tensors:
         if tensor is None:
             views.append(None)
-        elif _has_values(tensor) and tensor.numel() <= limit:
+        elif _has_values(tensor) and tensor.numel() <= limit and _rows(tensor) ** 2 <= limit:
             views.append(tensor.numpy(force=True))
         else:
             return None
-    return tuple(views) if method in getattr(primitive, "portable", ()) else None
+    return tuple(views)
 
 
 def _tensors(
@@ -159,9 +169,9 @@ def _tensor(array: np.ndarray, owners: set[int]) -> Tensor:
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    is_shared = id(owner) in owners or owner.nbytes != array.nbytes
+    is_own = id(owner) not in owners and owner.nbytes == array.nbytes and array.flags.writeable
     owners.add(id(owner))
-    return torch.from_numpy(array.copy() if is_shared or min(array.strides, default=0) < 0 else array)
+    return torch.from_numpy(array if is_own and min(array.strides, default=0) >= 0 else array.copy())
 
 
 def _is_traced() -> bool:
@@ -170,6 +180,11 @@ def _is_traced() -> bool:
         return True
     watched = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
     return bool(watched) and get_proxy_mode() is not None  # of make_fx and torch.func.linearize
+
+
+def _rows(tensor: Tensor) -> int:
+    """How many variables data has, whose covariance may be larger than it."""
+    return tensor.shape[-2] if tensor.ndim > 1 else 1
 
 
 def _has_values(tensor: Tensor) -> bool:

@@ -2,9 +2,21 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
-from host_cases import Watching, one_thread, outputs_and_gradients, several_threads
-from torch_cases import GAP_RULES, RAGGED, SEPARATED, TIED, TRUNCATIONS, loss, matrices, specgrad_torch, torch
+from torch_cases import (
+    GAP_RULES,
+    RAGGED,
+    SEPARATED,
+    TIED,
+    TRUNCATIONS,
+    gradient,
+    loss,
+    matrices,
+    specgrad_torch,
+    torch,
+)
+from view_cases import Watching, one_thread, outputs_and_gradients, several_threads
 
 from specgrad import (
     ConvergenceError,
@@ -101,8 +113,8 @@ def test_a_mode_that_watches_sees_the_operations_of_backward():
 def test_nothing_is_said_of_what_divides_by_zero():
     given = TIED.clone().requires_grad_()
     _, vectors = specgrad_torch.eigh(given, gap=ExactGap(), gauge=WarnGauge(tolerance=1e300))
-    (gradient,) = torch.autograd.grad((vectors[:, 0] * torch.arange(4)).sum(), given)
-    assert not torch.isfinite(gradient).all()
+    (found,) = torch.autograd.grad((vectors[:, 0] * torch.arange(4)).sum(), given)
+    assert not torch.isfinite(found).all()
 
 
 def test_errors_name_the_matrix_and_the_solver_of_the_user():
@@ -152,21 +164,21 @@ def test_results_share_no_memory(name):
         outputs = CALLS[name](a)
     cotangents = [torch.ones_like(y) if y.requires_grad else None for y in outputs]
     differentiable = [y for y in outputs if y.requires_grad]
-    (gradient,) = torch.autograd.grad(differentiable, a, [g for g in cotangents if g is not None])
-    results = [*outputs, gradient, a]
+    (found,) = torch.autograd.grad(differentiable, a, [g for g in cotangents if g is not None])
+    results = [*outputs, found, a]
     results += [x for x in kept if not any(is_same(x, y) for y in results)]
     assert are_apart(results)
 
 
 @dataclass(frozen=True)
 class Same:
-    """Puts out what it is given, twice, and once in reverse."""
+    """Puts out what it is given, twice, and once in reverse, and entries that share memory."""
 
     portable = ("forward", "vjp")
 
     def forward(self, a):
         fresh = a + 1.0
-        return a, fresh, fresh, fresh.mT, a[..., ::-1]
+        return a, fresh, fresh, fresh.mT, a[..., ::-1], np.broadcast_to((a + 2.0)[:1], a.shape)
 
     def vjp(self, binding, arrays, outputs, cotangents):
         return (cotangents[0],)
@@ -175,12 +187,35 @@ class Same:
 def test_what_is_passed_on_is_copied():
     a = torch.arange(16.0).reshape(4, 4).requires_grad_()
     outputs = specgrad_torch._bind.TORCH.apply(Same(), a)
-    expected = (a, a + 1, a + 1, (a + 1).mT, a.flip(-1))
+    expected = (a, a + 1, a + 1, (a + 1).mT, a.flip(-1), (a + 2)[:1].expand(4, 4))
     for one, other in zip(outputs, expected, strict=True):
         torch.testing.assert_close(one, other)
+        assert min(one.stride()) > 0
     cotangent = torch.ones_like(a)
-    (gradient,) = torch.autograd.grad(outputs[0], a, cotangent)
-    assert are_apart([a, *outputs, cotangent, gradient])
+    (found,) = torch.autograd.grad(outputs[0], a, cotangent)
+    assert are_apart([a, *outputs, cotangent, found])
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("layer", [ZCAWhitening, PCADenoising])
+def test_an_activation_behind_a_layer_may_work_in_place(layer, several, monkeypatch):
+    if several:
+        several_threads(monkeypatch)
+    x = torch.randn(1, 4, 40, 40, generator=torch.manual_seed(0)).requires_grad_()
+    (expected,) = torch.autograd.grad(torch.relu(layer(4)(x)).square().sum(), x)
+    (found,) = torch.autograd.grad(torch.relu_(layer(4)(x)).square().sum(), x)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_tangent_passes_through_a_backward_pass():
+    a, direction, step = matrices(SEPARATED), matrices(RAGGED), 1e-6
+    forward_ad = torch.autograd.forward_ad
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(a.clone().requires_grad_(), direction)
+        (found,) = torch.autograd.grad(loss(x), x)
+        tangent = forward_ad.unpack_dual(found).tangent
+    ends = [gradient(loss, a + s * direction) for s in (step, -step)]
+    torch.testing.assert_close(tangent, (ends[0] - ends[1]) / (2 * step), rtol=1e-5, atol=1e-5)
 
 
 def test_cotangents_in_a_batch():
@@ -190,8 +225,8 @@ def test_cotangents_in_a_batch():
     cotangents = torch.randn(3, *projector.shape, dtype=a.dtype, generator=torch.manual_seed(0))
     (batched,) = torch.autograd.grad(projector, a, cotangents, is_grads_batched=True, retain_graph=True)
     for cotangent, one in zip(cotangents, batched, strict=True):
-        (gradient,) = torch.autograd.grad(projector, a, cotangent, retain_graph=True)
-        torch.testing.assert_close(one, gradient, **ROUNDING)
+        (found,) = torch.autograd.grad(projector, a, cotangent, retain_graph=True)
+        torch.testing.assert_close(one, found, **ROUNDING)
 
 
 def test_gradients_are_added_up():
