@@ -67,14 +67,16 @@ class Rescued:
         return repr(self.solver)
 
     def solve(self, a: Array) -> tuple[Array, Array]:
+        if not is_single(a):
+            return self.solver.solve(a)
         try:
             values, vectors = self.solver.solve(a)
         except Exception as error:
-            if not (is_convergence_failure(error) and is_single(a)):
+            if not is_convergence_failure(error):
                 raise
         else:
             seen = self.viewer.view(values)
-            if seen is None or _is_finite(seen) or not is_single(a):
+            if seen is None or _is_finite(seen):
                 return values, vectors
         return solve_one_by_one((self.solver, _InDoublePrecision(self.solver)), a)
 
