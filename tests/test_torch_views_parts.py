@@ -17,6 +17,7 @@ from specgrad import (
     MaskedGap,
     MaxRank,
     NewtonSchulz,
+    PowerIteration,
     Standardise,
     primitives,
 )
@@ -207,6 +208,23 @@ def test_every_primitive_is_evaluated_by_numpy(monkeypatch, kind):
     assert seen["vjp"] == {np.ndarray}
     # A decomposition without a truncation is its solver, which is given tensors.
     assert seen["forward"] == {torch.Tensor if kind is primitives.Eigh else np.ndarray}
+
+
+def test_a_solver_that_repeats_its_steps_is_given_the_same_arrays(monkeypatch):
+    """Of eigenvectors that rounding decides, it would find others in another library."""
+    seen = []
+    solve, vjp = PowerIteration.solve, PowerIteration.vjp
+    monkeypatch.setattr(PowerIteration, "solve", lambda self, a: seen.append(type(a)) or solve(self, a))
+    monkeypatch.setattr(PowerIteration, "vjp", lambda self, a, g: seen.append(type(a)) or vjp(self, a, g))
+    for function in (
+        lambda a: loss(a, solver=PowerIteration(9)),
+        lambda a: specgrad_torch.sqrtm(a, solver=PowerIteration(9)),
+        lambda a: specgrad_torch.zca_whiten(a, solver=PowerIteration(9)).whitened,
+    ):
+        outputs_and_gradients(function, matrices(SEPARATED))
+        assert set(seen) == {torch.Tensor}
+        assert len(seen) >= 2
+        seen.clear()
 
 
 def test_second_derivatives_and_transforms_are_operations(monkeypatch):
