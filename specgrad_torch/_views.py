@@ -1,8 +1,8 @@
 """Primitives evaluated on NumPy's views of tensors, where that is faster.
 
-On small matrices an operation of PyTorch costs more than the mathematics in it, and several times what one
-of NumPy costs. The formulas are the same for both, so nothing is stated twice. Decompositions stay
-PyTorch's, and parts that a user wrote for PyTorch are given tensors.
+On small matrices an operation of PyTorch costs more than the mathematics in it, and more than one of NumPy.
+The formulas are the same for both, so nothing is stated twice. Decompositions stay PyTorch's, and parts that
+a user wrote for PyTorch are given tensors.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Gradients of eigh and eigvalsh: finite differences, oracles, adjointness, and what the default claims."""
+"""Gradients of eigh and eigvalsh: oracles, adjointness, and what the default claims."""
 
 from functools import cache
 
@@ -9,9 +9,6 @@ from specgrad import (
     BalancedPowerIterationGap,
     BroadenedGap,
     ClippedGap,
-    DenseSVD,
-    EigenvalueFloor,
-    EnergyRatio,
     ExactGap,
     MaskedGap,
     MaxRank,
@@ -28,8 +25,6 @@ from specgrad import (
 from specgrad.testing import (
     GAP_SWEEP,
     ClusterLoss,
-    LinearLoss,
-    check_gradient,
     cluster_gradient,
     gap_spectrum,
     random_hermitian,
@@ -200,40 +195,6 @@ def test_the_mask_alone_leaves_noise_at_small_gaps():
         return relative_error(pullback(leading_pair(64).cotangents(eigh(a)))[0], expected)
 
     assert max(error(gap) for gap in (1e-8, 1e-9, 1e-10, 1e-11)) > 1e-10
-
-
-def test_finite_differences_of_eigenvectors(backend, dtype):
-    a = np.stack([gap_spectrum(0.2).matrix(5, dtype, seed) for seed in range(2)])
-    for rule in (None, ExactGap(), BalancedPowerIterationGap(20_000)):
-        check_gradient(eigh, backend.array(a), loss=single_eigenvectors(5), radius=0.1, gap=rule)
-
-
-def test_finite_differences_of_a_subspace_at_a_tie(backend, double):
-    check_gradient(
-        eigh, backend.array(np.diag([1.0, 3.0, 3.0]).astype(double)), loss=leading_pair(3), radius=0.3
-    )
-
-
-def test_finite_differences_through_the_svd(backend, double):
-    a = backend.array(gap_spectrum(0.2).matrix(4, double))
-    check_gradient(eigh, a, loss=single_eigenvectors(4), radius=0.1, solver=DenseSVD())
-
-
-@pytest.mark.parametrize(
-    "truncation",
-    [MaxRank(2), EigenvalueFloor(0.3), EnergyRatio(0.5), EigenvalueFloor(0.3) & MaxRank(2)],
-    ids=repr,
-)
-def test_finite_differences_under_a_truncation(backend, double, truncation):
-    # Largest first: columns 0 and 1 are the leading pair.
-    a = backend.array(gap_spectrum(0.1).matrix(5, double))
-    for loss in (ClusterLoss(((0, 1),)), ClusterLoss(((0,), (1,)))):
-        check_gradient(eigh, a, loss=loss, radius=0.05, truncation=truncation)
-
-
-def test_finite_differences_of_eigenvalues(backend, dtype):
-    a = np.stack([gap_spectrum(0.1).matrix(4, dtype, seed) for seed in range(3)])
-    check_gradient(eigvalsh, backend.array(a), loss=LinearLoss(), radius=0.05)
 
 
 def test_a_symmetric_function_of_tied_eigenvalues_has_the_exact_gradient(backend, double):

@@ -123,7 +123,7 @@ class HermitianPart:
 
 
 def prepare(solver: Solver, seen: bool | None, binding: Binding) -> Solver:
-    """The solver, wrapped in what its input needs: least if it is seen to be finite and Hermitian.
+    """The solver, wrapped in what its input needs: a second try, and more if it is not seen to be fine.
 
     Parameters
     ----------
