@@ -39,7 +39,7 @@ __all__ = [
 _ARRAYS: dict[type, bool] = {}
 _NAMESPACES: dict[type, Namespace] = {}
 _STAND_INS: dict[type, bool] = {}
-_PRECISIONS: dict[str, "_Precision"] = {}
+_PRECISIONS: dict[tuple[type, Any], "_Precision"] = {}
 _DLPACK_CPU = 1
 # Products, missing entries or storage of their own, which the formulas would pass over.
 _OTHER_MEANINGS = ("numpy.matrix", "numpy.ma.", "scipy.sparse.")
@@ -93,19 +93,21 @@ class _Precision(NamedTuple):
 
 
 def _precision(x: Array) -> _Precision:
-    # Asked for many times in each derivative, and slow to find out; kept by name, as dtypes of different
-    # libraries do not like to be compared. NumPy's take longest to spell out, and have a letter each.
-    key = f"{type(x).__module__} {getattr(x.dtype, 'char', x.dtype)}"
+    # Asked for many times in each derivative, and slow to find out. The dtypes of different libraries do not
+    # like to be compared, which the type in front spares them.
+    key = type(x.dtype), x.dtype
     if key not in _PRECISIONS:
-        xp = namespace(x)
-        is_complex = bool(xp.isdtype(x.dtype, "complex floating"))
-        is_floating = is_complex or bool(xp.isdtype(x.dtype, "real floating"))
-        info = xp.finfo(x.dtype if is_floating else xp.float64)
-        is_floating = is_floating and int(info.bits) <= 64  # no library decomposes in more
-        _PRECISIONS[key] = _Precision(
-            float(info.eps), float(info.smallest_normal), int(info.bits), is_floating, is_complex
-        )
+        _PRECISIONS[key] = _found_out(x)
     return _PRECISIONS[key]
+
+
+def _found_out(x: Array) -> _Precision:
+    xp = namespace(x)
+    is_complex = bool(xp.isdtype(x.dtype, "complex floating"))
+    is_floating = is_complex or bool(xp.isdtype(x.dtype, "real floating"))
+    info = xp.finfo(x.dtype if is_floating else xp.float64)
+    is_floating = is_floating and int(info.bits) <= 64  # no library decomposes in more
+    return _Precision(float(info.eps), float(info.smallest_normal), int(info.bits), is_floating, is_complex)
 
 
 def eps(x: Array) -> float:

@@ -120,10 +120,12 @@ def _excess(
 ) -> float | None:
     """The relative size of the offending part, where it can be seen and is not rounding."""
     seen = viewer.view(values)
-    if seen is None or viewer.view(cotangent) is None:
+    if seen is None:
         return None
     if not is_complex(vectors) and not _may_have_ties(seen):
         return None  # a gauge of signs alone, which no gradient meets
+    if viewer.view(cotangent) is None:
+        return None
     xp = namespace(values)
     offending = xp.max(xp.abs(_offending_part(values, adjoint(vectors) @ cotangent)), axis=(-2, -1))
     largest = xp.max(xp.abs(cotangent), axis=(-2, -1)) * values.shape[-1] ** 0.5

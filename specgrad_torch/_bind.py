@@ -24,13 +24,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specgrad._array import is_array, namespace
+from specgrad._array import is_array, is_floating, namespace
 from specgrad.bind import Evaluate, Primitive
 from specgrad_torch import _views
 
 __all__ = ["TORCH", "TorchBinding", "without_autocast"]
 
 S = TypeVar("S")
+_NOTHING = nullcontext()
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ class TorchBinding(Evaluate):
                     f"specgrad_torch was given a tensor of layout {array.layout}, and a dense one is needed: "
                     "convert it by its to_dense()."
                 )
-        with without_autocast(arrays[0]):
-            if torch.compiler.is_exporting():
+        with without_autocast(*arrays):
+            if torch.compiler.is_compiling():
+                if not torch.compiler.is_exporting():
+                    return _compiled(primitive, *arrays)
                 if not torch.is_grad_enabled():
                     return primitive.forward(*arrays)
                 return _by_operations(primitive, *arrays)
-            if torch.compiler.is_compiling():
-                return _compiled(primitive, *arrays)
             if torch._C._functorch.peek_interpreter_stack() is None:
                 if _records_nothing():
                     return _views.forward(primitive, *arrays)
@@ -75,10 +77,12 @@ class TorchBinding(Evaluate):
         return primitive if torch.compiler.is_compiling() else _views.PrimitiveOnViews(primitive)
 
 
-# Dynamo cannot follow what is looked up for a type of arrays, and so meets it looked up.
+# Dynamo cannot follow what is looked up for a type of arrays, or for a dtype, and so meets it looked up.
 for _array in (torch.empty(0), torch.nn.Parameter(torch.empty(0))):
     namespace(_array)
     is_array(_array)
+for _dtype in _DTYPES:
+    is_floating(torch.empty(0, dtype=_dtype))
 
 
 class _Operation(torch.autograd.Function):
@@ -93,16 +97,15 @@ class _Operation(torch.autograd.Function):
         ctx.primitive, *arrays = inputs
         ctx.count = len(arrays)
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*(x for x in output if not x.is_floating_point() and not x.is_complex()))
-        saved = _read_by_derivatives(ctx.primitive, arrays, output)
-        ctx.save_for_backward(*saved)
-        ctx.save_for_forward(*arrays, *output)  # not kept beyond this call
+        ctx.save_for_backward(*_read_by_derivatives(ctx.primitive, arrays, output))
+        if torch.autograd.forward_ad._current_level >= 0:
+            ctx.save_for_forward(*arrays, *output)  # not kept beyond this call
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         arrays, outputs = saved[: ctx.count], saved[ctx.count :]
-        with without_autocast(next(x for x in saved if x is not None)):
+        with without_autocast(*saved):
             return (None, *_views.vjp(ctx.primitive, TORCH, arrays, outputs, cotangents))
 
     @staticmethod
@@ -172,11 +175,12 @@ def _records_nothing() -> bool:
     return not torch.is_grad_enabled() and torch.autograd.forward_ad._current_level < 0
 
 
-def without_autocast(array: Tensor) -> AbstractContextManager[Any]:
+def without_autocast(*arrays: Tensor | None) -> AbstractContextManager[Any]:
     """Products in the precision of their factors, which autocast would lower."""
     if torch._C._is_any_autocast_enabled():
-        return torch.autocast(array.device.type, enabled=False)
-    return nullcontext()
+        device = next(array.device for array in arrays if array is not None)
+        return torch.autocast(device.type, enabled=False)
+    return _NOTHING
 
 
 def _is_nested_forward_mode() -> bool:

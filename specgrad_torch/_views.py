@@ -133,58 +133,65 @@ _ON_VIEWS = _ViewsBinding()
 
 def as_numpy(tensor: Tensor) -> np.ndarray | None:
     """A view of a tensor, or None where its values cannot be looked at cheaply."""
-    return tensor.numpy(force=True) if not _is_traced() and _has_values(tensor) else None
-
-
-def _seen(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -> tuple[Any, ...] | None:
-    """Views of all, or None where PyTorch's own operations are needed, or faster."""
-    if torch.is_grad_enabled() or torch.autograd.forward_ad._current_level >= 0 or _is_traced():
+    if torch.compiler.is_compiling() or _is_traced() or not _has_values(tensor):
         return None
-    if method not in getattr(primitive, "portable", ()):
+    return tensor.numpy(force=True)
+
+
+def _seen(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -> list[Any] | None:
+    """Views of all, or None where PyTorch's own operations are needed, or faster."""
+    if torch.is_grad_enabled() or torch.autograd.forward_ad._current_level >= 0:
         return None
     if torch._C._len_torch_dispatch_stack():  # a mode, such as a counter of operations, is to see them
         return None
+    if method not in getattr(primitive, "portable", ()) or _is_traced():
+        return None
     on_one_thread = _STARTED_ON_ONE_THREAD and torch.get_num_threads() == 1
     limit = _ENTRIES_ON_ONE_THREAD if on_one_thread else _ENTRIES
-    views = []
     for tensor in tensors:
-        if tensor is None:
-            views.append(None)
-        elif _has_values(tensor) and tensor.numel() <= limit and _rows(tensor) ** 2 <= limit:
-            views.append(tensor.numpy(force=True))
-        else:
+        if tensor is not None and not (_has_values(tensor) and _entries(tensor) <= limit):
             return None
-    return tuple(views)
+    return [None if tensor is None else tensor.numpy(force=True) for tensor in tensors]
+
+
+def _entries(tensor: Tensor) -> int:
+    """How many entries it has, or the covariance of its rows where that is larger."""
+    return max(tensor.numel(), tensor.shape[-2] ** 2) if tensor.ndim > 1 else tensor.numel()
 
 
 def _tensors(
     arrays: Sequence[np.ndarray | None], given: Sequence[np.ndarray | None]
 ) -> tuple[Tensor | None, ...]:
     """Tensors that share memory neither with what was given nor among themselves: they may be written to."""
-    owners = {id(array) for array in given}
-    return tuple(None if array is None else _tensor(np.asarray(array), owners) for array in arrays)
-
-
-def _tensor(array: np.ndarray, owners: set[int]) -> Tensor:
-    owner = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    is_own = id(owner) not in owners and owner.nbytes == array.nbytes and array.flags.writeable
-    owners.add(id(owner))
-    return torch.from_numpy(array if is_own and min(array.strides, default=0) >= 0 else array.copy())
+    owners = [id(array) for array in given]
+    tensors: list[Tensor | None] = []
+    for array in arrays:
+        if array is None:
+            tensors.append(None)
+            continue
+        array = np.asarray(array)
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        if id(owner) in owners or not _is_all_of(array, owner):
+            array = owner = array.copy()
+        owners.append(id(owner))
+        tensors.append(torch.from_numpy(array))
+    return tuple(tensors)
 
 
 def _is_traced() -> bool:
     """Whether operations are recorded rather than run, with stand-ins or on real tensors."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:  # the latter of torch.jit
+    if torch._C._get_tracing_state() is not None:  # of torch.jit
         return True
     watched = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
     return bool(watched) and get_proxy_mode() is not None  # of make_fx and torch.func.linearize
 
 
-def _rows(tensor: Tensor) -> int:
-    """How many variables data has, whose covariance may be larger than it."""
-    return tensor.shape[-2] if tensor.ndim > 1 else 1
+def _is_all_of(array: np.ndarray, owner: np.ndarray) -> bool:
+    """Whether an array is all of its owner's memory, which a tensor can take over."""
+    is_dense = array is owner or (owner.nbytes == array.nbytes and min(array.strides, default=0) >= 0)
+    return is_dense and array.flags.writeable
 
 
 def _has_values(tensor: Tensor) -> bool:

@@ -1,6 +1,7 @@
 """The eigendecomposition of a Hermitian matrix as a primitive, and the truncated one as another."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from specgrad._array import as_row, device, namespace, take_columns
@@ -40,7 +41,7 @@ class Eigh:
     def unread_inputs(self) -> tuple[int, ...]:
         return () if self.gap is None else (0,)
 
-    @property
+    @cached_property
     def portable(self) -> tuple[str, ...]:
         if self.gap is None or not portable_methods(self.gap, self.gauge):
             return ()
@@ -111,7 +112,7 @@ class TruncatedEigh:
     def unread_inputs(self) -> tuple[int, ...]:
         return self.whole.unread_inputs
 
-    @property
+    @cached_property
     def portable(self) -> tuple[str, ...]:
         return portable_methods(self.truncation) if self.whole.portable else ()
 

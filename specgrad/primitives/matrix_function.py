@@ -1,6 +1,7 @@
 """A function of a Hermitian matrix as a primitive, and its Frechet derivative as another."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from specgrad._array import adjoint, as_row, eps, namespace
@@ -46,7 +47,7 @@ class ApplyFunction:
     truncation: Truncation | None
     semidefinite: bool
 
-    @property
+    @cached_property
     def portable(self) -> tuple[str, ...]:
         # A solver's own derivative runs through its steps again, and must meet the same rounding.
         if isinstance(self.gradient, ThroughSolver):

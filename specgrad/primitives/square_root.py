@@ -1,6 +1,7 @@
 """The square roots of a Hermitian matrix by a solver that knows no eigenvalues, as a primitive."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from specgrad._array import hermitian_part
 from specgrad._typing import Array, Arrays
@@ -25,7 +26,7 @@ class SquareRoot:
     solver: RootSolver
     inverse_first: bool
 
-    @property
+    @cached_property
     def portable(self) -> tuple[str, ...]:
         return portable_methods(self.solver)
 

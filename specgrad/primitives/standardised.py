@@ -1,6 +1,7 @@
 """A function of the correlation that belongs to a covariance, as a primitive."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding, Primitive
@@ -25,7 +26,7 @@ class Standardised:
     function: Primitive
     eps: float
 
-    @property
+    @cached_property
     def portable(self) -> tuple[str, ...]:
         return getattr(self.function, "portable", ())
 

@@ -1,6 +1,7 @@
 """Covariances, and what is made of them, as primitives: data in rows of variables, samples last."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from specgrad._array import device, hermitian_part, identity, is_complex, namespace, real_part
@@ -65,7 +66,7 @@ class PooledCovariance:
     # So that the result need not be kept, and may be modified in place.
     unread_outputs: ClassVar[tuple[int, ...]] = (0,)
 
-    @property
+    @cached_property
     def portable(self) -> tuple[str, ...]:
         return getattr(self.function, "portable", ())
 
@@ -119,7 +120,7 @@ class SpectralFilter:
     unread_inputs: ClassVar[tuple[int, ...]] = (0,)
     unread_outputs: ClassVar[tuple[int, ...]] = (0,)
 
-    @property
+    @cached_property
     def portable(self) -> tuple[str, ...]:
         return getattr(self.function, "portable", ())
 
