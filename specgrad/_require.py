@@ -9,7 +9,15 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["as_number", "require", "require_above", "require_at_least", "require_method", "require_whole"]
+__all__ = [
+    "as_nonnegative",
+    "as_number",
+    "require",
+    "require_above",
+    "require_at_least",
+    "require_method",
+    "require_whole",
+]
 
 
 _PYTHON: tuple[type, ...] = (bool, int, float)
@@ -25,8 +33,9 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
     error: type[Exception]
     if isinstance(number, Real):
         error, wrong = ValueError, not holds(number)
-    else:  # of Python's own types it is no stand-in
-        error, wrong = TypeError, type(number).__module__ == "builtins" and not (number is None and optional)
+    else:  # neither what Python brings nor an array with axes is a stand-in
+        is_other = type(number).__module__ == "builtins" or getattr(number, "ndim", 0) > 0
+        error, wrong = TypeError, is_other and not (number is None and optional)
     if wrong:
         needed = f"{needed}, or None," if optional else needed
         raise error(f"{type(value).__name__} needs {needed} for {name}, not {number!r}.")
@@ -41,6 +50,14 @@ def as_number(number: Any, argument: str) -> float:
     if not isfinite(number):
         raise ValueError(f"{argument} is {number}, and a finite number is needed.")
     return _of_python(number)
+
+
+def as_nonnegative(number: Any, argument: str) -> float:
+    """The same for a number of at least 0."""
+    found = as_number(number, argument)
+    if found < 0:
+        raise ValueError(f"{argument} is {number}, and a number of at least 0 is needed.")
+    return found
 
 
 def require_above(least: float, value: object, name: str) -> None:

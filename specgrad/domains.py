@@ -48,7 +48,7 @@ class Positive(Domain):
 class NonNegative(Domain):
     """From the start on."""
 
-    needed = "no negative"
+    needed = "nonnegative"
 
     def outside(self, values: Array, rounding: Array | float) -> Array:
         return self._distance(values) < -rounding

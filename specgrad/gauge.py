@@ -150,7 +150,7 @@ def _explain(size: float) -> str:
     return (
         "The loss depends on the phase of an eigenvector, or on the basis inside a repeated eigenvalue, "
         f"which the matrix does not determine: a part of relative size {size:.1e} of the cotangent of the "
-        "eigenvectors has no gradient and is ignored. Write the loss in projectors v v^H of whole "
-        "clusters, or with a matrix function; gauge=RaiseGauge() finds the place, "
-        "gauge=ProjectGauge() accepts it."
+        "eigenvectors has no gradient, and what the gap rule makes of it is arbitrary (the default makes it "
+        "0). Write the loss in projectors v v^H of whole clusters, or with a matrix function; "
+        "gauge=RaiseGauge() finds the place, gauge=ProjectGauge() removes the part."
     )

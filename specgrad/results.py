@@ -68,7 +68,7 @@ class DenoisingResult(NamedTuple):
         The projector on the leading eigenvectors of each group of ``d = p/groups`` variables, times the
         scaling.
     rank : integer array, shape (..., groups)
-        How many eigenvectors that are.
+        The number of eigenvectors kept.
     """
 
     denoised: Array

@@ -1,6 +1,6 @@
 """Covariances of samples, and their pooling, differentiable in the data."""
 
-from specgrad._require import as_number
+from specgrad._require import as_nonnegative, as_number
 from specgrad._typing import Array
 from specgrad.bind import Binding, differentiable
 from specgrad.composed_functions import Shifted
@@ -58,7 +58,8 @@ def covariance(
     Raises
     ------
     TypeError, ValueError
-        If `x` is not a floating array with more than `correction` samples, or the weights do not fit it.
+        If `x` is not a floating array with more than `correction` samples, or has NaN or infinite entries
+        in host memory; if the weights do not fit it, or `eps` is negative.
 
     Notes
     -----
@@ -83,7 +84,7 @@ def covariance(
         if check_finite and (seen := binding.view(weights)) is not None:
             require_enough_weight(seen, correction)
     arrays = in_one_precision(x, weights)
-    primitive = Covariance(correction=as_number(correction, "correction"), eps=as_number(eps, "eps"))
+    primitive = Covariance(correction=as_number(correction, "correction"), eps=as_nonnegative(eps, "eps"))
     (c,) = binding.apply(primitive, *arrays)
     if check_finite and (seen := binding.view(c)) is not None:
         require_finite_covariance(seen, "x")
@@ -152,7 +153,7 @@ def covariance_pool(
     """
     require_samples(x, "x", correction)
     x = to_computing_precision(x)
-    correction, eps = as_number(correction, "correction"), as_number(eps, "eps")
+    correction, eps = as_number(correction, "correction"), as_nonnegative(eps, "eps")
     function, shift = shifted(function, eps, truncation)
     method = Method(function, solver, gradient, truncation)
     pooled = PooledCovariance(function=method.of_covariance(binding), correction=correction, eps=shift)

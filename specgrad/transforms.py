@@ -34,8 +34,8 @@ def vjp(function: Callable[..., Any], /, *args: Any, **options: Any) -> tuple[An
     Raises
     ------
     TypeError
-        If `function` is not one of this library, or `cotangents` does not match the output in number, array
-        library, or being real.
+        If `function` is not one of this library, its only array is given by name, or `cotangents` does not
+        match the output in number, array library, or being real.
     ValueError
         If a cotangent has another shape than its output.
 
@@ -48,10 +48,10 @@ def vjp(function: Callable[..., Any], /, *args: Any, **options: Any) -> tuple[An
     array([[3., 0.],
            [0., 4.]])
     """
+    given = _array_arguments(args, options)
     recorder = _Recorder()
     output = _on(recorder, function)(*args, **options)
     primitive, arrays, outputs = recorder.call(function)
-    given = _array_arguments(args)
 
     def pullback(cotangents: Any) -> Arrays:
         leaves = _leaves(cotangents, output)
@@ -89,8 +89,8 @@ def jvp(
     Raises
     ------
     TypeError
-        If `function` is not one of this library, or the tangents do not match the arguments in number, array
-        library, or being real.
+        If `function` is not one of this library, its only array is given by name, or the tangents do not
+        match the arguments in number, array library, or being real.
     ValueError
         If a tangent has another shape than its argument.
 
@@ -105,7 +105,7 @@ def jvp(
         raise TypeError(
             f"jvp takes the arguments as a tuple, and was given {type(args).__name__}: write (a,) for one."
         )
-    given = _array_arguments(args)
+    given = _array_arguments(args, options)
     if not isinstance(tangents, tuple) or len(tangents) != len(given):
         raise TypeError(f"jvp needs a tuple of {len(given)} tangents, one for each array argument.")
     for position, (argument, tangent) in enumerate(zip(given, tangents, strict=True)):
@@ -150,9 +150,20 @@ def _on(recorder: _Recorder, function: Callable[..., Any]) -> Callable[..., Any]
     return bound
 
 
-def _array_arguments(args: tuple[Any, ...]) -> Arrays:
+def _array_arguments(args: tuple[Any, ...], options: dict[str, Any]) -> Arrays:
     """The arguments to differentiate in: arrays with axes, as NumPy's numbers look like arrays without."""
-    return tuple(argument for argument in args if is_array(argument) and argument.ndim > 0)
+    given = tuple(filter(_has_axes, args))
+    by_name = next((name for name, option in options.items() if _has_axes(option)), None)
+    if not given and by_name:
+        raise TypeError(
+            f"vjp and jvp differentiate in arguments given by position, and {by_name} was given by name: "
+            "leave the name out."
+        )
+    return given
+
+
+def _has_axes(argument: Any) -> bool:
+    return is_array(argument) and argument.ndim > 0
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -102,7 +102,8 @@ class EigenvalueFloor(_Combines):
     The relative part makes "above" mean "above beyond rounding": with ``A = covariance + eps I`` the
     null directions have eigenvalue eps up to rounding, and ``l > eps`` alone would be a coin toss.
     The comparison is signed, so negative eigenvalues (of a covariance: rounding) are not kept, unless one
-    leads: the leading eigenvalue always is.
+    leads: the leading eigenvalue always is. In an indefinite matrix a negative eigenvalue ends the run, and
+    what is smaller in magnitude is dropped with it: meant for positive semi-definite matrices.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from specgrad._array import adjoint, eps, is_array, is_complex, is_floating, is_half, namespace
 from specgrad._typing import Array
-from specgrad.domains import Domain
+from specgrad.domains import Domain, NonZero
 from specgrad.leading import leading
 
 __all__ = [
@@ -101,13 +101,19 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
             f"{function} is not defined at 0, and the matrix at batch index {index} is zero: add a positive "
             "number to its diagonal."
         )
-    needed_shift = 2 * float(rounding[(*index, 0)]) - 1.1 * min(smallest, 0.0)  # printed in two digits
+    if isinstance(domain, NonZero):
+        remedy = "Shift the matrix so that no eigenvalue is 0, or drop those with truncation=MaxRank(rank)."
+    else:
+        needed_shift = 2 * float(rounding[(*index, 0)]) - 1.1 * min(smallest, 0.0)  # printed in two digits
+        remedy = (
+            f"Add at least {needed_shift:.1e} to the diagonal, or drop such eigenvalues with "
+            "truncation=EigenvalueFloor()."
+        )
     needed = f"{domain.needed} shifted" if domain.start else domain.needed
     raise ValueError(
         f"{function} needs {needed} eigenvalues, and the matrix at batch index {index} has one of "
         f"{smallest:.1e}, with magnitudes up to {largest:.1e}: there the function or its derivative is "
-        f"infinite or undefined. Add at least {needed_shift:.1e} to the diagonal, or drop such "
-        "eigenvalues with truncation=EigenvalueFloor()."
+        f"infinite or undefined. {remedy}"
     )
 
 

@@ -1,6 +1,6 @@
 """Whitening of samples, and the matrix that whitens, differentiable."""
 
-from specgrad._require import as_number
+from specgrad._require import as_nonnegative, as_number
 from specgrad._typing import Array
 from specgrad.bind import Binding, differentiable
 from specgrad.functions import InverseSqrt
@@ -100,7 +100,7 @@ def zca_whiten(
     require_samples(x, "x", correction)
     require_groups(groups, x)
     require_affine(weight, bias, x)
-    correction, eps = as_number(correction, "correction"), as_number(eps, "eps")
+    correction, eps = as_number(correction, "correction"), as_nonnegative(eps, "eps")
     function, shift = shifted(InverseSqrt(), eps, truncation)
     method = Method(function, solver, gradient, truncation)
     whitening = method.of_covariance(binding)
@@ -153,6 +153,6 @@ def whitening_matrix(
            [0. , 1. , 0. ],
            [0. , 0. , 0. ]])
     """
-    function, shift = shifted(InverseSqrt(), as_number(eps, "eps"), truncation)
+    function, shift = shifted(InverseSqrt(), as_nonnegative(eps, "eps"), truncation)
     method = Method(function, solver, gradient, truncation)
     return evaluate(binding, covariance, method, check_finite, "covariance", shift)

@@ -20,7 +20,7 @@ class Repaired:
     ----------
     first, second : Solver
     tolerance : float, default 60
-        LAPACK's own for its tests is 30 in another norm.
+        LAPACK's own threshold in its tests of symmetric eigenproblems, here in the largest entry.
     """
 
     first: Solver

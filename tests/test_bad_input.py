@@ -12,6 +12,7 @@ from specgrad import (
     Fallback,
     FromDerivative,
     MaskedGap,
+    MaxRank,
     NewtonSchulz,
     NewtonSchulzGradient,
     Power,
@@ -73,6 +74,8 @@ def test_a_list_is_no_array(function):
         (RaiseGauge, (-1.0,)),
         (EigenvalueFloor, ("a", float("nan"))),
         (Power, ("a", float("nan"), float("inf"))),
+        (MaxRank, (np.array([1, 2]),)),
+        (MaskedGap, (np.array([1.0, 2.0]),)),
     ],
 )
 def test_a_number_out_of_range_is_refused_when_the_value_is_made(choice, numbers):

@@ -88,3 +88,13 @@ def test_ratios_of_zero_and_nearly_zero(backend, rule):
     ):
         for each in derivatives(backend, np.diag(values), rule):
             assert np.isfinite(each).all(), values
+
+
+@pytest.mark.parametrize("size", [1e-25, 1.0, 1e25])
+def test_a_large_cotangent_is_not_taken_for_rounding(backend, size):
+    cotangent = np.zeros((3, 3), dtype="float32")
+    cotangent[1, 0] = size  # its square may leave the range
+    with np.errstate(over="ignore"):
+        _, pullback = vjp(eigh, backend.array(np.diag([1.0, 1.01, 2.0]).astype("float32")))
+        gradient = backend.numpy(pullback((None, backend.array(cotangent)))[0])
+    assert abs(gradient[1, 0]) == pytest.approx(0.5 * size / 0.01, rel=1e-4)

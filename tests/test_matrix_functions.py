@@ -1,6 +1,7 @@
 """Matrix functions: values, derivatives at every gap, truncations, domains."""
 
 import re
+from functools import partial
 
 import function_oracle
 import numpy as np
@@ -214,7 +215,7 @@ def test_a_truncation_keeps_the_largest_magnitudes_of_an_indefinite_matrix(backe
 
 
 def test_a_negative_leading_eigenvalue_is_no_root_of_the_next():
-    with pytest.raises(ValueError, match=r"Sqrt\(\) needs no negative eigenvalues"):
+    with pytest.raises(ValueError, match=r"Sqrt\(\) needs nonnegative eigenvalues"):
         specgrad.sqrtm(np.diag([-4.0, 1.0, 2.0]), truncation=MaxRank(1))
 
 
@@ -225,6 +226,7 @@ def test_a_negative_leading_eigenvalue_is_no_root_of_the_next():
         ("inv_sqrtm", (1.0, 0.0), "EigenvalueFloor"),
         ("logm", (1.0, 0.0), "positive eigenvalues"),
         ("inverse", (-1.0, 0.0), "nonzero eigenvalues"),
+        ("inverse", (-1.0, 0.0), "truncation=MaxRank(rank)"),
         ("logm", (1.0, -0.5), "batch index (1,)"),
     ],
 )
@@ -232,6 +234,15 @@ def test_eigenvalues_outside_the_domain_are_named(function, values, word):
     a = np.stack([np.eye(2), np.diag(values)])
     with pytest.raises(ValueError, match=re.escape(word)):
         (named(function) if function != "inverse" else lambda x: specgrad.powm(x, -1))(a)
+
+
+def test_eigenvalues_outside_the_domain_pass_unchecked(backend):
+    a = backend.array(np.stack([np.eye(2), np.diag([1.0, 0.0])]))
+    for function in (specgrad.inv_sqrtm, partial(specgrad.whitening_matrix, truncation=None)):
+        with np.errstate(all="ignore"):
+            whole, singular = backend.numpy(function(a, check_finite=False))
+        np.testing.assert_allclose(whole, np.eye(2), atol=1e-15)
+        assert not np.all(np.isfinite(singular))
 
 
 def test_eigenvalues_that_are_zero_to_rounding_count_as_zero(backend):

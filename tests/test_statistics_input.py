@@ -35,6 +35,12 @@ def test_newton_schulz_says_when_it_has_not_converged(backend, monkeypatch):
         covariance_pool(backend.array(x), solver=NewtonSchulz(3, residual=RaiseResidual()))
 
 
+@pytest.mark.parametrize("function", [covariance, covariance_pool, zca_whiten, whitening_matrix])
+def test_eps_is_not_negative(backend, function):
+    with pytest.raises(ValueError, match=r"eps is -1\.0, and a number of at least 0 is needed"):
+        function(backend.array(np.eye(4)), eps=-1.0)
+
+
 def test_a_bad_item_stays_alone(backend):
     x = samples(shape=(3, 4, 20))
     good = [backend.numpy(part) for part in zca_whiten(backend.array(x))]

@@ -176,6 +176,10 @@ def test_eps_is_not_negative(layer):
 def test_groups_divide_the_channels(layer):
     with pytest.raises(ValueError, match="groups=4 does not divide num_features=6"):
         layer(6, groups=4)
+    with pytest.raises(ValueError, match=r"an integer of at least 1 for groups, not 2\.0"):
+        layer(6, groups=2.0)
+    with pytest.raises(TypeError, match="an integer of at least 1 for num_features, not '6'"):
+        layer("6")
 
 
 def test_frozen_values_are_arguments_of_every_layer(layer):

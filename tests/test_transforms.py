@@ -127,3 +127,11 @@ def test_the_rank_takes_no_cotangent(backend):
     (gradient,) = pullback((backend.array(np.array([1.0, 1.0])), None, None))
     np.testing.assert_allclose(backend.numpy(gradient), np.diag([0.0, 1.0, 1.0]), atol=1e-15)
     assert int(output.rank) == 2
+
+
+def test_an_array_given_by_name_is_not_passed_over(backend):
+    a = small(backend)
+    with pytest.raises(TypeError, match="a was given by name: leave the name out"):
+        vjp(eigh, a=a)
+    with pytest.raises(TypeError, match="a was given by name"):
+        jvp(eigvalsh, (), (), a=a)

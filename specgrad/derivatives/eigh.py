@@ -9,7 +9,7 @@ r"""The derivative of a Hermitian eigendecomposition ``A = V diag(l) V^H``.
 Assumptions: `A` is Hermitian and only Hermitian tangents count, hence ``herm``. ``V`` is unitary. The
 phase of each eigenvector (and the basis inside a tie) is free, so ``diag(V^H gV)`` is real and
 ``V^H gV`` has no anti-Hermitian part inside a tie for every loss that has a gradient at all; what
-violates this is ignored here and reported by `specgrad.gauge`. Complex cotangents follow
+violates this is left to the gap rule, and reported by `specgrad.gauge`. Complex cotangents follow
 ``dL = Re <g, dA>``.
 
 Source: M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic

@@ -48,7 +48,8 @@ class RoundingFloor:
     exact arithmetic; what is left there is rounding, and ``rounding / gap`` is all that a rule which
     looks at the gap alone can leave. Setting these entries to zero makes the gradient of such losses
     exact at every gap. It is not linear in the cotangent: vjp and jvp are adjoint to eps/gap only. Norms are
-    formed from squares: cotangents whose squares underflow (1e-19 in float32) are left to the mask.
+    formed from squares: cotangents whose squares leave the range of exponents (1e-19 and 1e19 in float32)
+    are left to the gap rule.
 
     Parameters
     ----------
@@ -88,6 +89,7 @@ class RoundingFloor:
         xp = namespace(values)
         unit = self.factor * (eps(values) if self.eps is None else self.eps) * values.shape[-1] ** 0.5
         level = unit * xp.sqrt(xp.sum(squared_magnitude(vectors_cotangent), axis=-2, keepdims=True))
+        level = xp.where(xp.isfinite(level), level, 0.0)  # nothing is below what has overflowed
         reach = self.reach * xp.max(xp.abs(values), axis=-1, keepdims=True)
         counts = (xp.abs(inner) > level + level.mT) | (xp.abs(differences(values)) >= as_row(reach))
         # As a product: in some libraries a selection takes as long as five of them.

@@ -18,7 +18,7 @@ __all__ = [
 
 
 class ConvergenceError(ArithmeticError):
-    """No solver that was given could decompose some matrix of the batch."""
+    """A solver failed: some matrix of the batch was not decomposed, or an iteration has not converged."""
 
 
 class Solver(Protocol):

@@ -33,7 +33,7 @@ class DenseSVD:
 
     Singular values are magnitudes; the sign of an eigenvalue is recovered from the two singular vectors.
     Where two eigenvalues agree in magnitude and differ in sign it cannot be, and they are NaN, which
-    `Fallback` takes up: for indefinite matrices use `DenseEigh`. Costs 1.3 to 2 times as much as `DenseEigh`.
+    `Fallback` takes up: for indefinite matrices use `DenseEigh`, which is also faster.
 
     Examples
     --------

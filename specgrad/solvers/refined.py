@@ -48,10 +48,10 @@ class Refined:
     `solver`. Where a step overflows, the matrix keeps the answer that it had.
 
     Residuals are computed as if in twice the precision: those of float32 in float64, by two products in a
-    step; those of float64, for which there is no wider dtype, by about 30 products of slices without
-    rounding error. So it takes several times as long as `solver` alone, and longer in float64. A compiler
-    that is told to reorder sums, as those of PyTorch and JAX are not by default, undoes the slices: the
-    result is then that of working precision.
+    step; those of float64, for which there is no wider dtype, by 30 and more products of slices without
+    rounding error. So it takes much longer than `solver` alone, most of all in float64. A compiler that is
+    told to reorder sums, as those of PyTorch and JAX are not by default, undoes the slices: the result is
+    then that of working precision.
 
     Parameters
     ----------

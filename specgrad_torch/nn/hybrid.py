@@ -27,7 +27,7 @@ class HybridProtocol:
     module : torch.nn.Module
         The network; each layer of `specgrad_torch.nn` in it is changed.
     milestone : int
-        The number of calls of `step` after which to change, such as ``scheduler.milestones`` ends with.
+        The number of calls of `step` after which to change, for `MultiStepLR` ``max(scheduler.milestones)``.
     solver : Solver, default DenseEigh()
         Of the last stage.
     gradient : GradientRule, optional
@@ -45,9 +45,9 @@ class HybridProtocol:
 
     Examples
     --------
-    >>> from specgrad import NewtonSchulz, PowerIterationGap, ThroughEigenvectors
+    >>> from specgrad import AcceptResidual, NewtonSchulz, PowerIterationGap, ThroughEigenvectors
     >>> from specgrad_torch.nn import CovariancePooling, HybridProtocol
-    >>> layer = CovariancePooling(16, solver=NewtonSchulz(5))
+    >>> layer = CovariancePooling(16, solver=NewtonSchulz(5, AcceptResidual()))
     >>> protocol = HybridProtocol(layer, 2, gradient=ThroughEigenvectors(PowerIterationGap(19)))
     >>> for epoch in range(2):
     ...     protocol.step()

@@ -1,4 +1,4 @@
-"""What whitening and denoising layers share: parameters, running statistics, shapes. No mathematics."""
+"""What whitening and denoising layers share: parameters, running statistics, shapes. No derivatives."""
 
 from typing import Any, ClassVar
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from specgrad._require import require_at_least
+from specgrad._require import require_at_least, require_whole
 from specgrad.functions import MatrixFunction
 from specgrad.gradients import GradientRule
 from specgrad.method import Method
@@ -51,14 +51,14 @@ class CovarianceNormalisation(nn.Module):
         dtype: Any,
     ) -> None:
         super().__init__()
-        if num_features < 1:
-            raise ValueError(f"num_features={num_features}, and at least one channel is needed.")
-        if groups < 1 or num_features % groups:
+        self.num_features, self.groups = num_features, groups
+        require_whole(1, self, "num_features")
+        require_whole(1, self, "groups")
+        if num_features % groups:
             raise ValueError(
                 f"groups={groups} does not divide num_features={num_features}: groups of equal size are "
                 "needed."
             )
-        self.num_features, self.groups = num_features, groups
         self.eps, self.momentum = eps, momentum
         require_at_least(0, self, "eps")
         self.affine, self.track_running_stats = affine, track_running_stats

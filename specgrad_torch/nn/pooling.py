@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from specgrad import DenseEigh, EigenvalueFloor, Sqrt
-from specgrad._require import require_at_least
+from specgrad._require import require_at_least, require_whole
 from specgrad.functions import MatrixFunction
 from specgrad.gradients import GradientRule
 from specgrad.method import Method, knows_truncation
@@ -19,9 +19,10 @@ __all__ = ["CovariancePooling"]
 class CovariancePooling(nn.Module):
     r"""Pool features by the square root of their covariance over positions, in place of their average.
 
-    Every system of the papers is a solver and a gradient rule: iSQRT-COV is ``solver=NewtonSchulz(5)``,
-    SVD-PI ``gradient=ThroughEigenvectors(PowerIterationGap(19))``, SVD-Newton
-    ``gradient=NewtonSchulzGradient(5)``, MPN-COV ``gradient=ThroughEigenvectors(ExactGap())``.
+    Every system of the papers is a solver and a gradient rule: iSQRT-COV is
+    ``solver=NewtonSchulz(5, AcceptResidual())``, SVD-PI
+    ``gradient=ThroughEigenvectors(PowerIterationGap(19))``, SVD-Newton ``gradient=NewtonSchulzGradient(5)``,
+    MPN-COV ``gradient=ThroughEigenvectors(ExactGap())``.
 
     Parameters
     ----------
@@ -86,13 +87,13 @@ class CovariancePooling(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        channels = num_features if reduction is None else reduction
-        if num_features < 1 or channels < 1:
-            raise ValueError(
-                f"CovariancePooling was given num_features={num_features} and reduction={reduction}, and at "
-                "least one channel is needed."
-            )
         self.num_features, self.function, self.eps = num_features, function, eps
+        require_whole(1, self, "num_features")
+        channels = num_features if reduction is None else reduction
+        if channels < 1:
+            raise ValueError(
+                f"CovariancePooling was given reduction={reduction}, and at least one channel is needed."
+            )
         require_at_least(0, self, "eps")
         self.truncation, self.solver, self.gradient = truncation, solver, gradient
         self.require_choices(solver, gradient)
