@@ -22,6 +22,19 @@ class Shifted:
     function : MatrixFunction
     shift : float
         In the units of the eigenvalues.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the shift is no finite number, or the function cannot do what is asked of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import Shifted, Sqrt, matrix_function
+    >>> matrix_function(np.diag([3.0, 8.0]), Shifted(Sqrt(), 1.0))
+    array([[2., 0.],
+           [0., 3.]])
     """
 
     function: MatrixFunction
@@ -61,6 +74,11 @@ class FromDerivative:
     ----------
     function, derivative : callable
         Elementwise, array to array, written for any array library (or for the one you use).
+
+    Raises
+    ------
+    TypeError
+        If one of the two cannot be called.
 
     Notes
     -----

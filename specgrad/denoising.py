@@ -43,6 +43,15 @@ class Standardise:
     ------
     TypeError, ValueError
         If eps is no number, or is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import MaxRank, Standardise, pca_denoise
+    >>> x = np.array([[2.0, 0.0], [0.0, 0.0]])  # the second variable is constant
+    >>> pca_denoise(x, truncation=MaxRank(1), scaling=Standardise(eps=1e-5)).denoised.round(2)
+    array([[ 1., -1.],
+           [ 0.,  0.]])
     """
 
     eps: float = 0.0

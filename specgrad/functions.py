@@ -95,6 +95,18 @@ class Power:
     Parameters
     ----------
     exponent : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the exponent is no finite number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import Power
+    >>> Power(3).divided_difference(np.array([1.0, 2.0]), np.array([2.0, 2.0]))
+    array([ 7., 12.])
     """
 
     exponent: float

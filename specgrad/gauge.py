@@ -59,6 +59,20 @@ class WarnGauge:
     tolerance : float, optional
         Largest size of the offending part that is taken for rounding, relative to ``sqrt(n)`` times the
         largest entry of the cotangent; by default the square root of eps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the tolerance is no number, or is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import WarnGauge, eigh, vjp
+    >>> (_, v), pullback = vjp(eigh, np.diag([1.0, 2.0]), gauge=WarnGauge(tolerance=1e-3))
+    >>> pullback((None, np.array([[0.0, 0.0], [1.0, 0.0]])))[0].round(3)
+    array([[ 0. , -0.5],
+           [-0.5,  0. ]])
     """
 
     tolerance: float | None = None
@@ -81,6 +95,21 @@ class RaiseGauge:
     ----------
     tolerance : float, optional
         As in `WarnGauge`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the tolerance is no number, or is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import RaiseGauge, eigh, vjp
+    >>> (_, v), pullback = vjp(eigh, np.eye(2), gauge=RaiseGauge())
+    >>> pullback((None, np.array([[0.0, 0.0], [1.0, 0.0]])))
+    Traceback (most recent call last):
+        ...
+    specgrad.gauge.GaugeError: The loss depends on the phase of an eigenvector, ...
     """
 
     tolerance: float | None = None
@@ -97,7 +126,18 @@ class RaiseGauge:
 
 @dataclass(frozen=True)
 class ProjectGauge:
-    """Remove the offending part from the cotangent, and say nothing."""
+    """Remove the offending part from the cotangent, and say nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import ExactGap, ProjectGauge, RoundingFloor, eigh, vjp
+    >>> rule = ExactGap(noise=RoundingFloor())  # 0 at ties
+    >>> _, pullback = vjp(eigh, np.eye(2), gap=rule, gauge=ProjectGauge())
+    >>> abs(pullback((None, np.array([[0.0, 0.0], [1.0, 0.0]])))[0])
+    array([[0., 0.],
+           [0., 0.]])
+    """
 
     def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, viewer: Viewer) -> Array:
         offending = _offending_part(values, adjoint(vectors) @ vectors_cotangent)

@@ -79,6 +79,11 @@ class DaleckiiKrein(_Sandwich):
     cut : GapRule, default MaskedGap()
         Stands for ``1/(l_kept - l_dropped)`` across a truncation.
 
+    Raises
+    ------
+    TypeError
+        If the rule at the cut has no method ``matrix``.
+
     References
     ----------
     Daleckii and Krein (1965); N. J. Higham, "Functions of Matrices" (SIAM, 2008), theorem 3.11.
@@ -115,9 +120,23 @@ class ThroughEigenvectors(_Sandwich):
     gap : GapRule
         Gives ``K``.
 
+    Raises
+    ------
+    TypeError
+        If the gap rule has no method ``matrix``.
+
     References
     ----------
     Wang et al. (NeurIPS 2019); Song et al. (ICCV 2021).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import MaskedGap, ThroughEigenvectors, sqrtm, vjp
+    >>> _, pullback = vjp(sqrtm, 4.0 * np.eye(2), gradient=ThroughEigenvectors(MaskedGap()))
+    >>> pullback(np.ones((2, 2)))[0]  # at a tie the truth is 0.25 throughout
+    array([[0.25, 0.  ],
+           [0.  , 0.25]])
     """
 
     gap: GapRule
@@ -147,6 +166,11 @@ class ThroughSolver:
     ----------
     solver : DifferentiatedSolver
         Such as `PowerIteration`.
+
+    Raises
+    ------
+    TypeError
+        If the solver has no method ``vjp``.
     """
 
     solver: DifferentiatedSolver
@@ -178,9 +202,23 @@ class NewtonSchulzGradient:
     steps : int, default 5
         Iterations that the derivative runs through.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the number of steps is no integer, or below 1.
+
     References
     ----------
     Song, Sebe and Wang, ICCV 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import NewtonSchulzGradient, sqrtm, vjp
+    >>> _, pullback = vjp(sqrtm, np.diag([4.0, 1.0]), gradient=NewtonSchulzGradient(12))
+    >>> pullback(np.eye(2))[0].round(6)
+    array([[0.25, 0.  ],
+           [0.  , 0.5 ]])
     """
 
     steps: int = 5

@@ -112,6 +112,11 @@ class EigenvalueFloor(_Combines):
     relative : float, optional
         In units of the largest magnitude; by default n times eps of the dtype.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If one of these is no finite number.
+
     Examples
     --------
     >>> import numpy as np

@@ -66,6 +66,15 @@ class RoundingFloor:
     ------
     TypeError, ValueError
         If one of these is no number, or is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import RoundingFloor
+    >>> y, g = np.array([[0.0, 1e-17], [-1e-17, 0.0]]), np.eye(2)
+    >>> RoundingFloor().signal(np.array([1.0, 1.01]), y, g)  # between close eigenvalues
+    array([[ 0.,  0.],
+           [-0.,  0.]])
     """
 
     factor: float = 8.0

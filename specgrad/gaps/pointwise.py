@@ -30,6 +30,11 @@ class ExactGap:
         Applied to the cotangent by the derivative; none by default. With one, ties are 0, as a loss that has
         a gradient leaves nothing but rounding there.
 
+    Raises
+    ------
+    TypeError
+        If `noise` has no method ``signal``.
+
     References
     ----------
     M. B. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic

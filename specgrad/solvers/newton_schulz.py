@@ -29,6 +29,17 @@ class WarnResidual:
     Parameters
     ----------
     tolerance : float, default 0.01
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the tolerance is no number, or is negative.
+
+    Examples
+    --------
+    >>> from specgrad import NewtonSchulz, WarnResidual
+    >>> NewtonSchulz(8, residual=WarnResidual(1e-3)).steps
+    8
     """
 
     tolerance: float = 0.01
@@ -49,6 +60,20 @@ class RaiseResidual:
     Parameters
     ----------
     tolerance : float, default 0.01
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the tolerance is no number, or is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import NewtonSchulz, RaiseResidual, sqrtm
+    >>> sqrtm(np.diag([1.0, 1e-6]), solver=NewtonSchulz(5, residual=RaiseResidual()))
+    Traceback (most recent call last):
+        ...
+    specgrad.solvers._protocol.ConvergenceError: NewtonSchulz(...) has not converged: ...
     """
 
     tolerance: float = 0.01
@@ -64,7 +89,16 @@ class RaiseResidual:
 
 @dataclass(frozen=True)
 class AcceptResidual:
-    """Take the iterate as it is: iSQRT-COV as published."""
+    """Take the iterate as it is: iSQRT-COV as published.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import AcceptResidual, NewtonSchulz, sqrtm
+    >>> sqrtm(np.diag([1.0, 1e-2]), solver=NewtonSchulz(5, AcceptResidual())).round(3)  # not 0.1 yet
+    array([[1.   , 0.   ],
+           [0.   , 0.066]])
+    """
 
     def judge(self, residual: Array, solver: RootSolver) -> None:
         return
@@ -84,6 +118,11 @@ class NewtonSchulz:
     steps : int, default 5
     residual : ResidualPolicy, default WarnResidual()
         What to do where the iteration has not converged, where values can be looked at.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the number of steps is no integer or below 1, or the residual has no method ``judge``.
 
     References
     ----------

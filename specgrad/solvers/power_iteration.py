@@ -35,6 +35,13 @@ class PowerIteration:
     References
     ----------
     Wang, Dang, Hu, Fua and Salzmann, NeurIPS 2019, Algorithm 1 and the baseline "PI".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import PowerIteration, eigh
+    >>> eigh(np.diag([4.0, 1.0]), solver=PowerIteration(30)).eigenvalues.round(6)
+    array([1., 4.])
     """
 
     steps: int = 19

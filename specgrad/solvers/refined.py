@@ -62,8 +62,8 @@ class Refined:
 
     Raises
     ------
-    ValueError
-        For any other number of steps.
+    TypeError, ValueError
+        For any other number of steps, and for a solver without a method ``solve``.
 
     References
     ----------

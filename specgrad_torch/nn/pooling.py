@@ -56,8 +56,9 @@ class CovariancePooling(nn.Module):
 
     Raises
     ------
-    ValueError
-        For another number of channels, and for an input without positions.
+    TypeError, ValueError
+        For options that are out of range or do not go together; for an input of another number of channels,
+        or without positions.
 
     References
     ----------

@@ -54,8 +54,9 @@ class ZCAWhitening(CovarianceNormalisation):
 
     Raises
     ------
-    ValueError
-        For another number of channels, and in training for less than two samples per channel.
+    TypeError, ValueError
+        For options that are out of range or do not go together; for an input of another number of channels
+        or an integer dtype, and in training for less than two samples per channel.
 
     Notes
     -----
