@@ -103,7 +103,13 @@ def _precision(x: Array) -> _Precision:
 
 def _found_out(x: Array) -> _Precision:
     xp = namespace(x)
-    is_complex = bool(xp.isdtype(x.dtype, "complex floating"))
+    try:
+        is_complex = bool(xp.isdtype(x.dtype, "complex floating"))
+    except TypeError as error:
+        raise TypeError(
+            f"The array API of {type(x).__module__} does not know dtype {x.dtype}: convert first, for "
+            "instance to float32."
+        ) from error
     is_floating = is_complex or bool(xp.isdtype(x.dtype, "real floating"))
     info = xp.finfo(x.dtype if is_floating else xp.float64)
     is_floating = is_floating and int(info.bits) <= 64  # no library decomposes in more

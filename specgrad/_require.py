@@ -5,7 +5,7 @@ themselves were checked before.
 """
 
 from collections.abc import Callable
-from math import isfinite
+from math import inf
 from numbers import Integral, Real
 from typing import Any
 
@@ -34,7 +34,8 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
     if isinstance(number, Real):
         error, wrong = ValueError, not holds(number)
     else:  # neither what Python brings nor an array with axes is a stand-in
-        is_other = type(number).__module__ == "builtins" or getattr(number, "ndim", 0) > 0
+        axes = getattr(number, "ndim", 0)
+        is_other = type(number).__module__ == "builtins" or (isinstance(axes, int) and axes > 0)
         error, wrong = TypeError, is_other and not (number is None and optional)
     if wrong:
         needed = f"{needed}, or None," if optional else needed
@@ -47,7 +48,7 @@ def as_number(number: Any, argument: str) -> float:
     """An argument as a finite number of Python's own, or an error that names it."""
     if not isinstance(number, Real):
         raise TypeError(f"{argument} is {number!r}, and a number is needed.")
-    if not isfinite(number):
+    if not -inf < number < inf:  # type: ignore[operator]
         raise ValueError(f"{argument} is {number}, and a finite number is needed.")
     return _of_python(number)
 

@@ -94,12 +94,9 @@ class _Operation(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.primitive, *arrays = inputs
-        ctx.count = len(arrays)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*_read_by_derivatives(ctx.primitive, arrays, output))
-        if torch.autograd.forward_ad._current_level >= 0:
-            ctx.save_for_forward(*arrays, *output)  # not kept beyond this call
+        primitive, *arrays = inputs
+        _keep(ctx, primitive, arrays, output)
+        ctx.save_for_forward(*arrays, *output)  # not kept beyond this call
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -126,7 +123,9 @@ class _EagerOperation(_Operation):
     def forward(ctx: Any, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
         # A view among the outputs could not be modified in place, as by an activation behind a layer.
         outputs = tuple(x.detach() if x._is_view() else x for x in _views.forward(primitive, *arrays))
-        _Operation.setup_context(ctx, (primitive, *arrays), outputs)
+        _keep(ctx, primitive, arrays, outputs)
+        if torch.autograd.forward_ad._current_level >= 0:
+            ctx.save_for_forward(*arrays, *outputs)
         return outputs
 
     setup_context = torch.autograd.Function.setup_context
@@ -158,16 +157,16 @@ class _FirstOrder(Evaluate):
         return _moved(outputs, primitive.jvp(Evaluate(), (*fixed, direction), outputs, along), 1.0)
 
 
-def _read_by_derivatives(
-    primitive: Primitive, arrays: Sequence[Tensor], outputs: Sequence[Tensor]
-) -> list[Tensor | None]:
-    """Inputs and outputs, None in place of those that no derivative reads: they need not be kept."""
+def _keep(ctx: Any, primitive: Primitive, arrays: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    """Save inputs and outputs for backward, None in place of those that no derivative reads."""
     kept: list[Tensor | None] = [*arrays, *outputs]
     for position in getattr(primitive, "unread_inputs", ()):
         kept[position] = None
     for position in getattr(primitive, "unread_outputs", ()):
         kept[len(arrays) + position] = None
-    return kept
+    ctx.primitive, ctx.count = primitive, len(arrays)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*kept)
 
 
 def _records_nothing() -> bool:

@@ -118,6 +118,26 @@ def test_compiled_around_vmap_of_grad(options):
     not (shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")),
     reason="the default backend of torch.compile needs a C++ compiler",
 )
+@pytest.mark.parametrize("mode", [func.jacfwd, func.hessian])
+def test_compiled_around_forward_mode(mode):
+    a = matrices(SEPARATED)
+    for function in (loss, lambda a: specgrad_torch.sqrtm(a).square().sum()):
+        torch.testing.assert_close(compiled(mode(function))(a), mode(function)(a), **ROUNDING)
+
+
+def test_compiled_for_any_size_and_number():
+    functions = (loss, lambda a: specgrad_torch.eigh(a, solver=PowerIteration(9)).eigenvalues)
+    for function in functions:
+        general = torch.compile(function, fullgraph=True, backend="aot_eager", dynamic=True)
+        for n in (3, 4, 5):
+            a = torch.diag(torch.arange(1.0, n + 1.0, dtype=torch.float64))
+            torch.testing.assert_close(general(a), function(a), **ROUNDING)
+    shifted = compiled(lambda x, eps: specgrad_torch.covariance(x, eps=eps))
+    x = torch.randn(3, 9, dtype=torch.float64, generator=torch.manual_seed(0))
+    for eps in (0.1, 0.2, 0.3):
+        torch.testing.assert_close(shifted(x, eps), specgrad_torch.covariance(x, eps=eps), **ROUNDING)
+
+
 def test_compiled_with_the_default_backend():
     a = matrices(RAGGED)
     torch.testing.assert_close(gradient(compiled(loss, "inductor"), a), gradient(loss, a), **ROUNDING)

@@ -207,6 +207,18 @@ def test_an_activation_behind_a_layer_may_work_in_place(layer, several, monkeypa
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("name", ["covariance", "sqrtm"])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_result_that_no_derivative_reads_may_be_modified(name, several, monkeypatch):
+    if several:
+        several_threads(monkeypatch)
+    function = getattr(specgrad_torch, name)
+    x = torch.eye(70 if several else 4) + 0.1
+    given = x.clone().requires_grad_()
+    function(given).mul_(2.0).sum().backward()
+    torch.testing.assert_close(given.grad, gradient(lambda x: 2.0 * function(x).sum(), x))
+
+
 def test_a_tangent_passes_through_a_backward_pass():
     a, direction, step = matrices(SEPARATED), matrices(RAGGED), 1e-6
     forward_ad = torch.autograd.forward_ad

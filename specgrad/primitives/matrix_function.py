@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import ClassVar, cast
 
 from specgrad._array import adjoint, as_row, eps, namespace
 from specgrad._typing import Array, Arrays
@@ -46,6 +46,9 @@ class ApplyFunction:
     gradient: GradientRule
     truncation: Truncation | None
     semidefinite: bool
+
+    # So that the result need not be kept, and may be modified in place.
+    unread_outputs: ClassVar[tuple[int, ...]] = (0,)
 
     @cached_property
     def portable(self) -> tuple[str, ...]:

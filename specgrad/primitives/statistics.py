@@ -28,6 +28,8 @@ class Covariance:
     correction: float
     eps: float
 
+    # So that the result need not be kept, and may be modified in place.
+    unread_outputs: ClassVar[tuple[int, ...]] = (0,)
     portable: ClassVar[tuple[str, ...]] = portable_methods()
 
     def forward(self, x: Array, weights: Array | None = None) -> Arrays:
@@ -63,8 +65,7 @@ class PooledCovariance:
     correction: float
     eps: float
 
-    # So that the result need not be kept, and may be modified in place.
-    unread_outputs: ClassVar[tuple[int, ...]] = (0,)
+    unread_outputs: ClassVar[tuple[int, ...]] = (0,)  # as above
 
     @cached_property
     def portable(self) -> tuple[str, ...]:

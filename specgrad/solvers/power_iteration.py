@@ -77,7 +77,7 @@ class PowerIteration:
 
     def _starts(self, a: Array) -> Array:
         xp = namespace(a)
-        numbers = _standard_normal(self.seed, a.shape[-1])
+        numbers = _standard_normal(self.seed, int(a.shape[-1]))  # of a compiler, its symbol
         starts = xp.asarray(numbers, dtype=a.dtype, device=device(a))
         return xp.reshape(starts, a.shape[-2:])
 
