@@ -262,3 +262,13 @@ def test_exact_tie_under_transforms(transform):
 @pytest.mark.parametrize("order", SECOND_ORDER)
 def test_second_derivatives_are_finite_at_an_exact_tie(order):
     assert SECOND_ORDER[order](lambda a: tied_subspace_loss(a, gap=MaskedGap()))(TIED).isfinite().all()
+
+
+def test_a_jacobian_of_the_published_baseline_by_batched_forward_mode():
+    def function(a):
+        return specgrad_torch.eigh(a, solver=PowerIteration(30)).eigenvalues
+
+    jacobian = torch.autograd.functional.jacobian
+    a = matrices(SEPARATED)[0]
+    forward = jacobian(function, a, vectorize=True, strategy="forward-mode")
+    torch.testing.assert_close(forward, jacobian(function, a))

@@ -199,7 +199,7 @@ def test_every_primitive_is_evaluated_by_numpy(monkeypatch, kind):
         return forward(self, *arrays)
 
     def vjp_seen(self, binding, arrays, outputs, cotangents):
-        seen["vjp"].add(type(outputs[-1]))
+        seen["vjp"].add(next(type(g) for g in cotangents if g is not None))
         return vjp(self, binding, arrays, outputs, cotangents)
 
     monkeypatch.setattr(kind, "forward", forward_seen)

@@ -42,10 +42,7 @@ def forward(a: Array, starts: Array, steps: int) -> tuple[Array, Array]:
         return real_part(xp.sum(a, axis=-1)), a
     iterates = _iterate(a, starts, steps)
     values = [_rayleigh_quotient(each.deflated, each.vectors[-1]) for each in iterates]
-    return (
-        xp.concat(values, axis=-1)[..., 0, :],
-        xp.concat([each.vectors[-1] for each in iterates], axis=-1),
-    )
+    return _side_by_side(values)[..., 0, :], _side_by_side([each.vectors[-1] for each in iterates])
 
 
 def vjp(a: Array, starts: Array, steps: int, values_cotangent: Array, vectors_cotangent: Array) -> Array:
@@ -92,7 +89,7 @@ def jvp(a: Array, starts: Array, steps: int, tangent: Array) -> tuple[Array, Arr
         d_values.append(real_part(d_value))
         d_vectors.append(d_v)
         d_deflated = d_deflated - (d_deflated @ v + a_i @ d_v) @ adjoint(v) - (a_i @ v) @ adjoint(d_v)
-    return xp.concat(d_values, axis=-1)[..., 0, :], xp.concat(d_vectors, axis=-1)
+    return _side_by_side(d_values)[..., 0, :], _side_by_side(d_vectors)
 
 
 def _iterate(a: Array, starts: Array, steps: int) -> list[_Iterates]:
@@ -111,6 +108,12 @@ def _iterate(a: Array, starts: Array, steps: int) -> list[_Iterates]:
         found.append(_Iterates(deflated, vectors, norms))
         deflated = deflated - (deflated @ v) @ adjoint(v)
     return found
+
+
+def _side_by_side(columns: list[Array]) -> Array:
+    """Columns (..., n, 1) as a matrix."""
+    # Not by `concat`, which cannot be batched everywhere.
+    return namespace(columns[0]).stack([column[..., 0] for column in columns], axis=-1)
 
 
 def _norm(v: Array) -> Array:
