@@ -95,7 +95,7 @@ class _Precision(NamedTuple):
 def _precision(x: Array) -> _Precision:
     # Asked for many times in each derivative, and slow to find out. The dtypes of different libraries do not
     # like to be compared, which the type in front spares them.
-    key = type(x.dtype), x.dtype
+    key = type(x), x.dtype
     if key not in _PRECISIONS:
         _PRECISIONS[key] = _found_out(x)
     return _PRECISIONS[key]

@@ -26,7 +26,7 @@ class Shifted:
     Raises
     ------
     TypeError, ValueError
-        If the shift is no finite number, or the function cannot do what is asked of it.
+        If the shift is no finite number, or the function has no method ``divided_difference``.
 
     Examples
     --------

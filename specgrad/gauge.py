@@ -131,10 +131,9 @@ class ProjectGauge:
     Examples
     --------
     >>> import numpy as np
-    >>> from specgrad import ExactGap, ProjectGauge, RoundingFloor, eigh, vjp
-    >>> rule = ExactGap(noise=RoundingFloor())  # 0 at ties
-    >>> _, pullback = vjp(eigh, np.eye(2), gap=rule, gauge=ProjectGauge())
-    >>> abs(pullback((None, np.array([[0.0, 0.0], [1.0, 0.0]])))[0])
+    >>> from specgrad import ProjectGauge, TaylorGap, eigh, vjp
+    >>> _, pullback = vjp(eigh, np.diag([1.0, 1.0 + 1e-14]), gap=TaylorGap(), gauge=ProjectGauge())
+    >>> abs(pullback((None, np.array([[0.0, 0.0], [1.0, 0.0]])))[0])  # would be 50.5 off the diagonal
     array([[0., 0.],
            [0., 0.]])
     """

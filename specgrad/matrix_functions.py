@@ -43,7 +43,7 @@ def matrix_function(
     truncation : Truncation, optional
         Which eigenvalues to keep; ``f`` is 0 on the others.
     check_finite : bool, default True
-        As in `eigh`; False also leaves what is computed from eigenvalues outside the domain as it comes.
+        As in `eigh`; with False, eigenvalues outside the domain give NaN or infinities, and no error.
 
     Returns
     -------

@@ -235,6 +235,8 @@ def test_half_precision_is_computed_in_single():
     gradient = jax.grad(lambda a: specgrad_jax.eigvalsh(a).sum())(jnp.eye(2, dtype=jnp.bfloat16))
     assert specgrad_jax.eigvalsh(jnp.eye(2, dtype=jnp.bfloat16)).dtype == jnp.float32
     assert gradient.dtype == jnp.bfloat16
+    with pytest.raises(TypeError, match="does not know dtype bfloat16: convert first"):
+        specgrad.eigvalsh(np.eye(2).astype(jnp.bfloat16))
     assert (gradient == jnp.eye(2)).all()
 
 

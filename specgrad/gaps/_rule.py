@@ -98,7 +98,7 @@ class RoundingFloor:
         xp = namespace(values)
         unit = self.factor * (eps(values) if self.eps is None else self.eps) * values.shape[-1] ** 0.5
         level = unit * xp.sqrt(xp.sum(squared_magnitude(vectors_cotangent), axis=-2, keepdims=True))
-        level = xp.where(xp.isfinite(level), level, 0.0)  # nothing is below what has overflowed
+        level = xp.where(xp.isfinite(level), level, 0.0)  # what has overflowed is no level
         reach = self.reach * xp.max(xp.abs(values), axis=-1, keepdims=True)
         counts = (xp.abs(inner) > level + level.mT) | (xp.abs(differences(values)) >= as_row(reach))
         # As a product: in some libraries a selection takes as long as five of them.

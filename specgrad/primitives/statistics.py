@@ -65,7 +65,8 @@ class PooledCovariance:
     correction: float
     eps: float
 
-    unread_outputs: ClassVar[tuple[int, ...]] = (0,)  # as above
+    # For the same reasons as in `Covariance`.
+    unread_outputs: ClassVar[tuple[int, ...]] = (0,)
 
     @cached_property
     def portable(self) -> tuple[str, ...]:

@@ -37,9 +37,11 @@ class WarnResidual:
 
     Examples
     --------
-    >>> from specgrad import NewtonSchulz, WarnResidual
-    >>> NewtonSchulz(8, residual=WarnResidual(1e-3)).steps
-    8
+    >>> import numpy as np
+    >>> from specgrad import NewtonSchulz, WarnResidual, sqrtm
+    >>> sqrtm(np.diag([4.0, 1.0]), solver=NewtonSchulz(8, residual=WarnResidual(1e-3))).round(6)
+    array([[2., 0.],
+           [0., 1.]])
     """
 
     tolerance: float = 0.01
