@@ -29,22 +29,36 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def reduced(name, folder):
+def reduced(name, folder, seeds=None):
     experiment = importlib.import_module(f"experiments.{name}").EXPERIMENT
-    rows = execute(name, experiment, Options(reduced=True), folder, Console(quiet=True))
+    rows = execute(name, experiment, Options(reduced=True, seeds=seeds), folder, Console(quiet=True))
     assert (folder / f"{name}.csv").exists()
     assert (folder / f"{name}.md").exists()
     return rows
 
 
 def test_the_analytic_gradient_fails_on_large_groups_and_the_stable_ones_do_not(tmp_path):
-    rows = reduced("stability", tmp_path)
-    finished = {(row["method"], row["size"]): row["failed_in_epoch"] < 0 for row in rows}
-    assert not finished["SVD", 64]
-    assert finished["SVD", 4]
+    # A run fails where two eigenvalues of a cluster round to one number. Which of them do is a matter of the
+    # processor, so several are tried.
+    rows = reduced("stability", tmp_path, seeds=4)
+
+    def finished(method, size):
+        group = [row for row in rows if (row["method"], row["size"]) == (method, size)]
+        return [row["failed_in_epoch"] < 0 for row in group]
+
+    assert not all(finished("SVD", 64))
+    assert any(finished("SVD", 4))
     for method in ("SVD-PI", "exact", "BatchNorm"):
-        assert finished[method, 4]
-        assert finished[method, 64]
+        assert all(finished(method, 4))
+        assert all(finished(method, 64))
+
+
+@pytest.mark.parametrize("method", ["SVD", "SVD-PI", "exact"])
+def test_gradients_of_whitening_on_constant_channels(method):
+    layer = whitening(8)[method](16)
+    x = torch.ones(4, 16, 3, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x).sum(), x)
+    assert bool(torch.isfinite(gradient).all()) == (method != "SVD")
 
 
 def test_denoising_trains(tmp_path):
