@@ -36,6 +36,9 @@ class Binding(Viewer, Protocol):
     def apply(self, primitive: "Primitive", *arrays: Array) -> Arrays:
         """The outputs of the primitive."""
 
+    def built(self, build: Callable[..., R], *values: object) -> R:
+        """``build(binding, *values)`` of frozen values, or what that gave for equal ones before."""
+
     def adapted(self, solver: S) -> S:
         """The solver, for the arrays on which this binding evaluates primitives."""
 
@@ -85,6 +88,9 @@ class Evaluate:
 
     def apply(self, primitive: Primitive, *arrays: Array) -> Arrays:
         return primitive.forward(*arrays)
+
+    def built(self, build: Callable[..., R], *values: object) -> R:
+        return build(self, *values)
 
     def adapted(self, solver: S) -> S:
         return solver

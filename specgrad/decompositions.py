@@ -140,6 +140,21 @@ def _decompose(
 ) -> Arrays:
     """The outputs of the primitive."""
     require_matrices(a, "a")
+    precision, a = eps(a), to_computing_precision(a)
+    looked_at = binding.view(a) if check_finite else None
+    exactly = None if looked_at is None else require_hermitian(looked_at, "a", precision)
+    return binding.apply(binding.built(_primitive, gap, solver, truncation, gauge, exactly), a)
+
+
+def _primitive(
+    binding: Binding,
+    gap: GapRule | None,
+    solver: Solver,
+    truncation: Truncation | None,
+    gauge: GaugePolicy,
+    seen: bool | None,
+) -> Eigh | TruncatedEigh:
+    """The primitive, for input that was seen to be Hermitian or not; see `prepare`."""
     require_method(solver, "solve", "solver", "DenseEigh()")
     require_complete(solver)
     if gap is not None:
@@ -147,13 +162,7 @@ def _decompose(
     if truncation is not None:
         require_method(truncation, "keep", "truncation", "MaxRank(4)")
     require_method(gauge, "apply", "gauge", "RaiseGauge()")
-    precision, a = eps(a), to_computing_precision(a)
     if gap is None and not has_own_derivative(solver):
         gap = _DEFAULT_GAP
-    looked_at = binding.view(a) if check_finite else None
-    exactly = None if looked_at is None else require_hermitian(looked_at, "a", precision)
-    solver = prepare(solver, exactly, binding)
-    whole = Eigh(solver=solver, gap=gap, gauge=gauge)
-    if truncation is None:
-        return binding.apply(whole, a)
-    return binding.apply(TruncatedEigh(whole=whole, truncation=truncation), a)
+    whole = Eigh(solver=prepare(solver, seen, binding), gap=gap, gauge=gauge)
+    return whole if truncation is None else TruncatedEigh(whole=whole, truncation=truncation)

@@ -8,7 +8,7 @@ from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.functions import One
 from specgrad.gradients import GradientRule
-from specgrad.method import Method
+from specgrad.method import Choices, Method
 from specgrad.primitives import SpectralFilter, Standardised
 from specgrad.results import DenoisingResult
 from specgrad.samples import (
@@ -128,10 +128,10 @@ def pca_denoise(
     require_samples(x, "x", correction)
     require_groups(groups, x)
     require_affine(weight, bias, x)
-    projector = _projector(solver, gradient, truncation).of_covariance(binding)
-    matrix = _scaled(projector, scaling)
+    require_method(truncation, "keep", "truncation", "MaxRank(4)")
     correction = as_number(correction, "correction")
-    filtered = SpectralFilter(function=matrix, groups=groups, correction=correction, eps=0.0)
+    choices = (One(), solver, gradient, truncation)
+    filtered = binding.built(_filter, choices, scaling, groups, correction)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
         require_finite_covariance(seen, "x")
@@ -177,8 +177,8 @@ def denoising_matrix(
            [0.25, 0.25]])
     """
     require_matrices(covariance, "covariance")
-    projector = _projector(solver, gradient, truncation).primitive(None, binding)
-    matrix = _scaled(projector, scaling)
+    require_method(truncation, "keep", "truncation", "MaxRank(4)")
+    matrix = binding.built(_matrix, (One(), solver, gradient, truncation), scaling)
     precision, covariance = eps(covariance), to_computing_precision(covariance)
     if check_finite and (seen := binding.view(covariance)) is not None:
         require_hermitian(seen, "covariance", precision)
@@ -186,9 +186,15 @@ def denoising_matrix(
     return binding.apply(matrix, covariance)[0]
 
 
-def _projector(solver: Solver, gradient: GradientRule | None, truncation: Truncation) -> Method:
-    require_method(truncation, "keep", "truncation", "MaxRank(4)")
-    return Method(One(), solver, gradient, truncation)
+def _filter(
+    binding: Binding, choices: Choices, scaling: Standardise | None, groups: int, correction: float
+) -> SpectralFilter:
+    matrix = _scaled(Method(*choices).of_covariance(binding), scaling)
+    return SpectralFilter(function=matrix, groups=groups, correction=correction, eps=0.0)
+
+
+def _matrix(binding: Binding, choices: Choices, scaling: Standardise | None) -> Primitive:
+    return _scaled(Method(*choices).primitive(None, binding), scaling)
 
 
 def _scaled(projector: Primitive, scaling: Standardise | None) -> Primitive:

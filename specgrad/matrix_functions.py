@@ -3,10 +3,10 @@ r"""Functions of Hermitian matrices with derivatives that are exact at every gap
 from specgrad._array import eps, identity
 from specgrad._require import require_method
 from specgrad._typing import Array
-from specgrad.bind import Binding, differentiable
+from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.functions import MatrixFunction, One
 from specgrad.gradients import GradientRule
-from specgrad.method import Method
+from specgrad.method import Choices, Method
 from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver
 from specgrad.truncation import Truncation
 from specgrad.validation import require_hermitian, require_matrices, to_computing_precision
@@ -74,7 +74,7 @@ def matrix_function(
     array([[1., 0.],
            [0., 1.]])
     """
-    return evaluate(binding, a, Method(function, solver, gradient, truncation), check_finite)
+    return evaluate(binding, a, (function, solver, gradient, truncation), check_finite)
 
 
 @differentiable
@@ -120,23 +120,29 @@ def spectral_projector(
            [0., 0., 1.]])
     """
     require_method(truncation, "keep", "truncation", "MaxRank(4)")
-    return evaluate(binding, a, Method(One(), solver, gradient, truncation), check_finite)
+    return evaluate(binding, a, (One(), solver, gradient, truncation), check_finite)
 
 
 def evaluate(
     binding: Binding,
     a: Array,
-    method: Method,
+    choices: Choices,
     check_finite: bool,
     name: str = "a",
     shift: float = 0.0,
 ) -> Array:
-    """``f(A + shift I)`` on a binding, after the checks that all matrix functions share."""
+    """``f(A + shift I)`` on a binding, by the method of these choices, after the checks that all share."""
     require_matrices(a, name)
     precision, a = eps(a), to_computing_precision(a)
     looked_at = binding.view(a) if check_finite else None
     exactly = None if looked_at is None else require_hermitian(looked_at, name, precision)
-    outputs = binding.apply(method.primitive(exactly, binding), a + shift * identity(a) if shift else a)
+    method, primitive = binding.built(_prepared, choices, exactly)
+    outputs = binding.apply(primitive, a + shift * identity(a) if shift else a)
     if check_finite or is_root_solver(method.solver):
         method.judge(binding, outputs)
     return outputs[0]
+
+
+def _prepared(binding: Binding, choices: Choices, seen: bool | None) -> tuple[Method, Primitive]:
+    method = Method(*choices)
+    return method, method.primitive(seen, binding)

@@ -1,7 +1,7 @@
 """How a function of Hermitian matrices is computed and differentiated, as one value."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeAlias, cast
 
 from specgrad._require import require_method
 from specgrad._typing import Arrays
@@ -21,7 +21,10 @@ from specgrad.solvers import (
 from specgrad.truncation import Truncation
 from specgrad.validation import require_domain
 
-__all__ = ["Method", "knows_truncation"]
+__all__ = ["Choices", "Method", "knows_truncation"]
+
+Choices: TypeAlias = tuple[MatrixFunction, Solver | RootSolver, GradientRule | None, Truncation | None]
+"""What a `Method` is made of."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from specgrad.bind import Binding, differentiable
 from specgrad.functions import Exp, InverseSqrt, Log, Power, Sqrt
 from specgrad.gradients import GradientRule
 from specgrad.matrix_functions import evaluate
-from specgrad.method import Method
 from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.truncation import Truncation
 
@@ -48,7 +47,7 @@ def sqrtm(
     array([[2., 0.],
            [0., 3.]])
     """
-    return evaluate(binding, a, Method(Sqrt(), solver, gradient, truncation), check_finite)
+    return evaluate(binding, a, (Sqrt(), solver, gradient, truncation), check_finite)
 
 
 @differentiable
@@ -87,7 +86,7 @@ def inv_sqrtm(
     array([[0.5, 0. ],
            [0. , 2. ]])
     """
-    return evaluate(binding, a, Method(InverseSqrt(), solver, gradient, truncation), check_finite)
+    return evaluate(binding, a, (InverseSqrt(), solver, gradient, truncation), check_finite)
 
 
 @differentiable
@@ -129,7 +128,7 @@ def powm(
     array([[ 8.,  0.],
            [ 0., 27.]])
     """
-    return evaluate(binding, a, Method(Power(exponent), solver, gradient, truncation), check_finite)
+    return evaluate(binding, a, (Power(exponent), solver, gradient, truncation), check_finite)
 
 
 @differentiable
@@ -168,7 +167,7 @@ def logm(
     array([[0., 0.],
            [0., 0.]])
     """
-    return evaluate(binding, a, Method(Log(), solver, gradient, truncation), check_finite)
+    return evaluate(binding, a, (Log(), solver, gradient, truncation), check_finite)
 
 
 @differentiable
@@ -207,4 +206,4 @@ def expm(
     array([[1., 0.],
            [0., 1.]])
     """
-    return evaluate(binding, a, Method(Exp(), solver, gradient, truncation), check_finite)
+    return evaluate(binding, a, (Exp(), solver, gradient, truncation), check_finite)

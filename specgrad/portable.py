@@ -4,6 +4,7 @@ A plug-in may be written for one library, whatever it is given here.
 """
 
 from collections.abc import Iterable
+from typing import cast
 
 __all__ = ["portable_methods"]
 
@@ -21,7 +22,7 @@ def _are_own(parts: Iterable[object]) -> bool:
     """Whether all parts, and what they hold, are numbers or of this library."""
     for part in parts:
         kind = type(part)
-        if kind in _NUMBERS:
+        if kind in _NUMBERS or (kind is tuple and _are_own(cast(tuple[object, ...], part))):
             continue
         if kind not in _OWN:
             _OWN[kind] = kind.__module__.partition(".")[0] == __name__.partition(".")[0]

@@ -6,7 +6,7 @@ from specgrad.bind import Binding, differentiable
 from specgrad.composed_functions import Shifted
 from specgrad.functions import MatrixFunction, Sqrt
 from specgrad.gradients import GradientRule
-from specgrad.method import Method
+from specgrad.method import Choices, Method
 from specgrad.primitives import Covariance, PooledCovariance
 from specgrad.samples import (
     in_one_precision,
@@ -154,9 +154,8 @@ def covariance_pool(
     require_samples(x, "x", correction)
     x = to_computing_precision(x)
     correction, eps = as_number(correction, "correction"), as_nonnegative(eps, "eps")
-    function, shift = shifted(function, eps, truncation)
-    method = Method(function, solver, gradient, truncation)
-    pooled = PooledCovariance(function=method.of_covariance(binding), correction=correction, eps=shift)
+    choices = (function, solver, gradient, truncation)
+    method, pooled = binding.built(_pooled, choices, eps, correction)
     outputs = binding.apply(pooled, x)
     if check_finite and (seen := binding.view(outputs[1])) is not None:
         require_finite_covariance(seen, "x")
@@ -165,13 +164,21 @@ def covariance_pool(
     return outputs[0]
 
 
-def shifted(
-    function: MatrixFunction, eps: float, truncation: Truncation | None
-) -> tuple[MatrixFunction, float]:
-    """A function and the rest of the shift, such that ``g(C + rest I) = f(C + eps I)``.
+def shifted(choices: Choices, eps: float) -> tuple[Choices, float]:
+    """Choices for another function and the rest of the shift, such that ``g(C + rest I) = f(C + eps I)``.
 
     A truncation should see the covariance itself, whose null directions are 0 to rounding.
     """
+    function, solver, gradient, truncation = choices
     if truncation is None or not eps:
-        return function, eps
-    return Shifted(function=function, shift=eps), 0.0
+        return choices, eps
+    return (Shifted(function=function, shift=eps), solver, gradient, truncation), 0.0
+
+
+def _pooled(
+    binding: Binding, choices: Choices, eps: float, correction: float
+) -> tuple[Method, PooledCovariance]:
+    choices, shift = shifted(choices, eps)
+    method = Method(*choices)
+    function = method.of_covariance(binding)
+    return method, PooledCovariance(function=function, correction=correction, eps=shift)

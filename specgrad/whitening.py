@@ -6,7 +6,7 @@ from specgrad.bind import Binding, differentiable
 from specgrad.functions import InverseSqrt
 from specgrad.gradients import GradientRule
 from specgrad.matrix_functions import evaluate
-from specgrad.method import Method
+from specgrad.method import Choices, Method
 from specgrad.primitives import SpectralFilter
 from specgrad.results import WhiteningResult
 from specgrad.samples import (
@@ -101,10 +101,8 @@ def zca_whiten(
     require_groups(groups, x)
     require_affine(weight, bias, x)
     correction, eps = as_number(correction, "correction"), as_nonnegative(eps, "eps")
-    function, shift = shifted(InverseSqrt(), eps, truncation)
-    method = Method(function, solver, gradient, truncation)
-    whitening = method.of_covariance(binding)
-    filtered = SpectralFilter(function=whitening, groups=groups, correction=correction, eps=shift)
+    choices = (InverseSqrt(), solver, gradient, truncation)
+    method, filtered = binding.built(_filter, choices, groups, eps, correction)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
         require_finite_covariance(seen, "x")
@@ -153,6 +151,14 @@ def whitening_matrix(
            [0. , 1. , 0. ],
            [0. , 0. , 0. ]])
     """
-    function, shift = shifted(InverseSqrt(), as_nonnegative(eps, "eps"), truncation)
-    method = Method(function, solver, gradient, truncation)
-    return evaluate(binding, covariance, method, check_finite, "covariance", shift)
+    choices, shift = shifted((InverseSqrt(), solver, gradient, truncation), as_nonnegative(eps, "eps"))
+    return evaluate(binding, covariance, choices, check_finite, "covariance", shift)
+
+
+def _filter(
+    binding: Binding, choices: Choices, groups: int, eps: float, correction: float
+) -> tuple[Method, SpectralFilter]:
+    choices, shift = shifted(choices, eps)
+    method = Method(*choices)
+    function = method.of_covariance(binding)
+    return method, SpectralFilter(function=function, groups=groups, correction=correction, eps=shift)

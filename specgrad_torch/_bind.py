@@ -15,7 +15,7 @@ eager and `torch.func`
     its value is zero and its first two derivatives are the primitive's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -26,12 +26,15 @@ from torch import Tensor
 
 from specgrad._array import is_array, is_floating, namespace
 from specgrad.bind import Evaluate, Primitive
+from specgrad.portable import portable_methods
 from specgrad_torch import _views
 
 __all__ = ["TORCH", "TorchBinding", "without_autocast"]
 
-S = TypeVar("S")
+R = TypeVar("R")
 _NOTHING = nullcontext()
+_BUILT: dict[tuple[Any, ...], Any] = {}
+_MOST = 256  # such as for a sweep over tolerances
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
 
 
@@ -67,14 +70,35 @@ class TorchBinding(Evaluate):
             return _Operation.apply(primitive, *arrays)
 
     def view(self, array: Tensor) -> np.ndarray | None:
-        # As a NumPy array: each operation of PyTorch costs as much as the whole check of a small matrix.
-        return array if isinstance(array, np.ndarray) else _views.as_numpy(array)
+        return None if torch.compiler.is_compiling() else _views.VIEWS.view(array)
 
-    def adapted(self, solver: S) -> S:
-        return solver if torch.compiler.is_compiling() else cast(S, _views.SolverOnTensors(solver))
+    def built(self, build: Callable[..., R], *values: object) -> R:
+        # To build costs as much as the mathematics of a small matrix.
+        if torch.compiler.is_compiling():
+            return build(_TRACED, *values)
+        key = (build, values)
+        try:
+            found = _BUILT.get(key)
+        except TypeError:  # a value of the user's that has no hash
+            found = None
+        if found is None:
+            found = build(_views.VIEWS, *values)
+            if portable_methods(*values):  # a user's value may hold arrays, and is let go
+                if len(_BUILT) >= _MOST:
+                    _BUILT.clear()
+                _BUILT[key] = found
+        return cast(R, found)
 
-    def inner(self, primitive: Primitive) -> Primitive:
-        return primitive if torch.compiler.is_compiling() else _views.PrimitiveOnViews(primitive)
+
+@dataclass(frozen=True)  # which Dynamo takes for a constant
+class _Traced(Evaluate):
+    """The binding of what is built while a compiler traces, and nothing can be looked at."""
+
+    def view(self, array: Tensor) -> None:
+        return None
+
+
+_TRACED = _Traced()
 
 
 # Dynamo cannot follow what is looked up for a type of arrays, or for a dtype, and so meets it looked up.

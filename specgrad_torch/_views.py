@@ -8,7 +8,7 @@ a user wrote for PyTorch are given tensors.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from specgrad._typing import Array
 from specgrad.bind import Binding, Evaluate, Primitive
 from specgrad.solvers import Solver, without_looking
 
-__all__ = ["PrimitiveOnViews", "SolverOnTensors", "as_numpy", "forward", "vjp"]
+__all__ = ["VIEWS", "PrimitiveOnViews", "SolverOnTensors", "forward", "vjp"]
+
+S = TypeVar("S")
 
 # Up to how many entries NumPy is faster. In larger products its BLAS starts threads of its own, for which
 # those of PyTorch would have to wait; a process that was started on one thread has neither, and there NumPy
@@ -54,7 +56,7 @@ def vjp(
         return primitive.vjp(binding, arrays, outputs, cotangents)
     count, last = len(arrays), len(arrays) + len(outputs)
     with np.errstate(all="ignore"):
-        found = primitive.vjp(_ON_VIEWS, seen[:count], seen[count:last], seen[last:])
+        found = primitive.vjp(VIEWS, seen[:count], seen[count:last], seen[last:])
     return _tensors(found, seen)
 
 
@@ -122,20 +124,22 @@ class SolverOnTensors:
 
 
 class _ViewsBinding(Evaluate):
-    """The binding of what is evaluated on NumPy's views, all of which can be looked at."""
+    """The binding of what is evaluated on NumPy's views, and of what is built while nothing is compiled."""
 
-    def view(self, array: np.ndarray) -> np.ndarray:
-        return array
+    def view(self, array: Tensor | np.ndarray) -> np.ndarray | None:
+        # As a NumPy array: each operation of PyTorch costs as much as the whole check of a small matrix.
+        if isinstance(array, np.ndarray):
+            return array
+        return None if _is_traced() or not _has_values(array) else array.numpy(force=True)
+
+    def adapted(self, solver: S) -> S:
+        return cast(S, SolverOnTensors(solver))
+
+    def inner(self, primitive: Primitive) -> Primitive:
+        return PrimitiveOnViews(primitive)
 
 
-_ON_VIEWS = _ViewsBinding()
-
-
-def as_numpy(tensor: Tensor) -> np.ndarray | None:
-    """A view of a tensor, or None where its values cannot be looked at cheaply."""
-    if torch.compiler.is_compiling() or _is_traced() or not _has_values(tensor):
-        return None
-    return tensor.numpy(force=True)
+VIEWS = _ViewsBinding()
 
 
 def _seen(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -> list[Any] | None:

@@ -1,9 +1,15 @@
 """What `eigh` keeps for backward, what it leaves in the graph, and that it never waits for a device."""
 
+import gc
+import weakref
+from dataclasses import dataclass
+from functools import partial
+
 import pytest
 from torch_cases import GAP_RULES, RAGGED, TIED, TRUNCATIONS, gradient, loss, matrices, specgrad_torch, torch
 
 from specgrad import (
+    BroadenedGap,
     DenseEigh,
     DenseSVD,
     EnergyRatio,
@@ -14,6 +20,8 @@ from specgrad import (
     ProjectGauge,
     RaiseGauge,
 )
+from specgrad_torch import _bind
+from specgrad_torch._bind import TorchBinding
 
 ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
 
@@ -121,3 +129,65 @@ def test_no_derivative_waits_for_the_gpu(options):
         torch.cuda.set_sync_debug_mode("default")
     expected = gradient(lambda a: loss(a, **options), a.detach().cpu().requires_grad_())
     torch.testing.assert_close(result.cpu(), expected, **ROUNDING)
+
+
+@dataclass(eq=False)
+class Holding:
+    """A gap rule of a user, with what cannot be a key of a dictionary."""
+
+    width: list
+
+    def matrix(self, values):
+        return BroadenedGap(*self.width).matrix(values)
+
+    def bound(self, values):
+        return BroadenedGap(*self.width).bound(values)
+
+
+@dataclass
+class WithoutHash(Holding):
+    """The same with equality and, as it may change, no hash."""
+
+
+def primitives_of(monkeypatch, *options):
+    """What `eigh` applies with each of the options."""
+    applied = []
+    original = TorchBinding.apply
+    monkeypatch.setattr(
+        TorchBinding,
+        "apply",
+        lambda self, primitive, a: applied.append(primitive) or original(self, primitive, a),
+    )
+    for option in options:
+        specgrad_torch.eigh(matrices(RAGGED), **option)
+    return applied
+
+
+def test_a_primitive_is_built_once_for_equal_choices(monkeypatch):
+    first, second, other = primitives_of(
+        monkeypatch, {"gap": BroadenedGap(0.5)}, {"gap": BroadenedGap(0.5)}, {"gap": BroadenedGap(0.25)}
+    )
+    assert first is second
+    assert other.gap == BroadenedGap(0.25)
+
+
+def test_many_choices_do_not_pile_up(monkeypatch):
+    options = [{"gap": BroadenedGap(width / 1000)} for width in range(1, 400)]
+    for option, primitive in zip(options, primitives_of(monkeypatch, *options), strict=True):
+        assert primitive.gap == option["gap"]
+    assert len(_bind._BUILT) <= _bind._MOST
+
+
+@pytest.mark.parametrize("kind", [Holding, WithoutHash])
+def test_values_of_a_user_are_let_go(kind):
+    rule = kind([0.5])
+    for width in (0.5, 0.01):
+        rule.width = [width]  # what was built before is not used for what has changed
+        found, expected = (
+            gradient(partial(loss, gap=gap), matrices(RAGGED)) for gap in (rule, BroadenedGap(width))
+        )
+        torch.testing.assert_close(found, expected, **ROUNDING)
+    watched = weakref.ref(rule)
+    del rule
+    gc.collect()
+    assert watched() is None
