@@ -133,6 +133,8 @@ class EigenvalueFloor(_Combines):
             require(self, name, "a number", lambda number: bool(number == number))
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
+        if values.shape[-1] == 0:
+            return values > 0
         relative = values.shape[-1] * eps(values) if self.relative is None else self.relative
         return values > self.absolute + relative * namespace(values).abs(values[..., :1])
 
@@ -176,7 +178,7 @@ class EnergyRatio(_Combines):
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
         energy = xp.abs(values)
-        if self.ratio == 1:
+        if self.ratio == 1 or values.shape[-1] == 0:
             return energy >= 0
         reached = xp.cumulative_sum(energy, axis=-1)
         counted = reached - energy if self.include_crossing else reached

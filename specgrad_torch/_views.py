@@ -17,7 +17,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from specgrad._typing import Array
 from specgrad.bind import Binding, Evaluate, Primitive
-from specgrad.solvers import Solver, without_looking
+from specgrad.solvers import Solver, solved, without_looking
 
 __all__ = ["VIEWS", "PrimitiveOnViews", "SolverOnTensors", "forward", "vjp"]
 
@@ -115,7 +115,7 @@ class SolverOnTensors:
     def solve(self, a: Array) -> tuple[Array, Array]:
         if isinstance(a, Tensor):
             return self.solver.solve(a)
-        values, vectors = self.solver.solve(torch.from_numpy(np.ascontiguousarray(a)))
+        values, vectors = solved(self.solver, torch.from_numpy(np.ascontiguousarray(a)))
         return values.numpy(force=True), vectors.numpy(force=True)
 
     def without_looking(self) -> Solver:

@@ -9,6 +9,7 @@ from specgrad import (
     DaleckiiKrein,
     DenseSVD,
     EigenvalueFloor,
+    EnergyRatio,
     Fallback,
     FromDerivative,
     MaskedGap,
@@ -19,6 +20,7 @@ from specgrad import (
     PowerIteration,
     RaiseGauge,
     RaiseResidual,
+    RayleighMismatch,
     Refined,
     Standardise,
     ThroughEigenvectors,
@@ -28,9 +30,14 @@ from specgrad import (
     covariance,
     eigh,
     eigvalsh,
+    inv_sqrtm,
     jvp,
+    logm,
+    pca_denoise,
+    spectral_projector,
     sqrtm,
     vjp,
+    zca_whiten,
 )
 from specgrad._array import differences, namespace
 from specgrad.solvers import DenseEigh
@@ -246,6 +253,30 @@ def test_empty(backend, dtype, shape, solver):
     _, tangents = jvp(eigh, (a,), (a,), solver=solver)
     assert tuple(tangents.eigenvectors.shape) == shape
     assert tuple(eigvalsh(a).shape) == shape[:-1]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0)], ids=str)
+@pytest.mark.parametrize(
+    "truncation",
+    [
+        MaxRank(1),
+        EigenvalueFloor(),
+        EnergyRatio(0.9),
+        RayleighMismatch(),
+        EnergyRatio(0.9) & EigenvalueFloor(),
+    ],
+    ids=repr,
+)
+def test_empty_with_a_truncation(backend, double, truncation, shape):
+    a = backend.array(np.zeros(shape, dtype=double))
+    assert tuple(eigh(a, truncation=truncation).eigenvectors.shape) == shape
+    for function in (inv_sqrtm, logm):
+        value, pullback = vjp(function, a, truncation=truncation)
+        assert tuple(value.shape) == tuple(pullback(a)[0].shape) == shape
+    assert tuple(spectral_projector(a, truncation).shape) == shape
+    samples = backend.array(np.zeros((*shape[:-1], 5), dtype=double))
+    assert tuple(zca_whiten(samples, truncation=truncation).whitened.shape) == (*shape[:-1], 5)
+    assert tuple(pca_denoise(samples, truncation=truncation).denoised.shape) == (*shape[:-1], 5)
 
 
 def test_empty_with_rules_that_expect_a_largest_eigenvalue(backend, double):

@@ -156,6 +156,22 @@ def test_hessian_through_eigenvectors_off_ties():
     assert error(found, slope(lambda x: np.asarray(gradient(x)), a, DIRECTION)) < DIFFERENCES
 
 
+@pytest.mark.parametrize(
+    "hessian",
+    [jax.hessian, lambda f: jax.jacrev(jax.jacrev(f)), lambda f: jax.jacfwd(jax.jacfwd(f))],
+    ids=["forward over reverse", "reverse over reverse", "forward over forward"],
+)
+def test_hessian_at_the_optimum_of_a_loss(hessian):
+    turn = jnp.zeros((3, 3)).at[1, 2].set(1.0).at[2, 1].set(1.0)
+
+    def loss(s):
+        return -(
+            specgrad_jax.eigh(jnp.diag(jnp.asarray([0.5, 0.97, 1.0])) + s * turn).eigenvectors[2, 2] ** 2
+        )
+
+    assert float(jax.jit(hessian(loss))(0.0)) == pytest.approx(2 / 0.03**2, rel=1e-10)
+
+
 def test_at_ties_the_library_has_nan_and_this_has_the_gradient():
     a = jnp.diag(jnp.asarray([1.0, 3.0, 3.0]))
     weights = jnp.asarray([[0.0, 1.0, 2.0], [1.0, 0.0, 5.0], [2.0, 5.0, 0.0]])

@@ -1,8 +1,10 @@
 """Anyone's frozen dataclass is a solver, a gap rule or a truncation; a package publishes a solver."""
 
+import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from array_api_compat import array_namespace
 
-from specgrad import MaxRank, eigh, vjp
+from specgrad import MaxRank, eigh, eigvalsh, expm, vjp
 
 PACKAGE = Path(__file__).parent / "plugin_package"
 
@@ -114,6 +116,72 @@ def torch_gradient(wrap):
     a = torch.tensor(MATRIX, requires_grad=True)
     wrap(loss)(a, torch.tensor(WEIGHT)).backward()
     return a.grad.numpy()
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A solver with an answer of its own."""
+
+    answer: Callable
+
+    def solve(self, a):
+        return self.answer(a)
+
+
+WRONG_ANSWERS = {
+    "eigenvectors alone": lambda a: array_namespace(a).linalg.eigh(a)[1],
+    "three things": lambda a: (*array_namespace(a).linalg.eigh(a), 0),
+    "nothing": lambda a: None,
+    "the wrong order": lambda a: tuple(reversed(array_namespace(a).linalg.eigh(a))),
+    "lists": lambda a: ([1.0, 2.0, 3.0], [[1.0, 0.0, 0.0]] * 3),
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("answer", WRONG_ANSWERS)
+def test_a_users_solver_that_answers_with_anything_else(backend, answer, precision):
+    a, solver = backend.array(MATRIX.astype(precision)), Answering(WRONG_ANSWERS[answer])
+    for function in (eigh, expm, eigvalsh):
+        with pytest.raises(
+            TypeError, match=r"Answering.* answered with a .* are needed: eigenvalues of shape"
+        ):
+            function(a, solver=solver)
+
+
+def test_a_users_solver_that_answers_in_another_library():
+    tensor = pytest.importorskip("torch").as_tensor(MATRIX)
+    module = importlib.import_module("specgrad_torch")
+    solver = Answering(lambda a: np.linalg.eigh(np.asarray(a)))
+    for function in (module.eigh, module.expm):
+        with pytest.raises(TypeError, match=r"answered with a ndarray .* and for a Tensor"):
+            function(tensor, solver=solver)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """A truncation with marks of its own."""
+
+    marks: Callable
+
+    def keep(self, a, values, vectors):
+        return self.marks(values)
+
+
+WRONG_MARKS = {
+    "how many": lambda values: array_namespace(values).sum(values, axis=-1),
+    "numbers": lambda values: values,
+    "those of one matrix": lambda values: values[0, :] > 1.0,
+    "nothing": lambda values: None,
+    "a list": lambda values: [True, True, False],
+}
+
+
+@pytest.mark.parametrize("marks", WRONG_MARKS)
+def test_a_users_truncation_that_marks_anything_else(backend, marks):
+    a, truncation = backend.array(np.stack([MATRIX, MATRIX])), Keeping(WRONG_MARKS[marks])
+    for function in (eigh, expm):
+        with pytest.raises(TypeError, match=r"Keeping.* gave a .* eigenvalues' shape, \(2, 3\), is needed"):
+            function(a, truncation=truncation)
 
 
 def test_a_users_values_under_autograd():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from test_finite import REGULARISED
 
-from specgrad import Exp, FromDerivative, InverseSqrt, Power, ProjectGauge
+from specgrad import Exp, FromDerivative, InverseSqrt, MaxRank, Power, PowerIteration, ProjectGauge
 from specgrad.divided_differences import second_difference
-from specgrad.testing import SPECTRA, gap_spectrum, random_hermitian
+from specgrad.testing import SPECTRA, gap_spectrum, random_hermitian, random_unitary
 
 
 @pytest.fixture
@@ -86,6 +86,77 @@ def test_exact_off_ties(autodiff, double):
     expected = (ahead - behind) / (2 * step)
     error = np.linalg.norm(autodiff.numpy(second) - expected) / np.linalg.norm(expected)
     assert error <= 1e4 * step**2
+
+
+def hermitian_form(autodiff, loss, a, direction):
+    """The second derivative of a real loss along a direction, by reverse mode over reverse mode."""
+    x, direction = autodiff.array(a).requires_grad_(), autodiff.array(direction)
+    for _ in range(2):
+        loss = loss(x) if callable(loss) else loss
+        (gradient,) = autodiff.xp.autograd.grad(loss, x, create_graph=True)
+        loss = (gradient * direction.conj()).real.sum()
+    return float(loss.detach())
+
+
+@pytest.mark.parametrize("steps", [3, 7, 19])
+@pytest.mark.parametrize("name", ["sqrtm", "inv_sqrtm", "logm"])
+def test_second_derivative_through_the_steps_of_a_solver(autodiff, name, steps):
+    """Against finite differences of the gradient, which is that of the steps."""
+    generator = np.random.default_rng(9)
+    weights, direction = (random_hermitian(3, "float64", generator) for _ in range(2))
+    a, function = np.diag([0.4, 1.0, 2.0]) + 0.1 * weights, getattr(autodiff.module(), name)
+
+    def loss(x):
+        return (function(x, solver=PowerIteration(steps)) * autodiff.array(weights)).sum()
+
+    def slope(numbers):
+        x = autodiff.array(numbers).requires_grad_()
+        (gradient,) = autodiff.xp.autograd.grad(loss(x), x)
+        return np.sum(autodiff.numpy(gradient) * direction)
+
+    step = 1e-5
+    expected = (slope(a + step * direction) - slope(a - step * direction)) / (2 * step)
+    assert hermitian_form(autodiff, loss, a, direction) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("gap", [0.3, 0.03, 1e-3, 1e-4])
+def test_second_derivative_at_the_optimum_of_a_loss(autodiff, double, gap):
+    """``-|<t, v>|^2`` where v is t: a turn of v by an angle s costs s^2, and E turns it by 1/gap."""
+    basis = random_unitary(6, double, np.random.default_rng(7))
+    a = (basis * np.array([0.1, 0.3, 0.4, 0.5, 1.0 - gap, 1.0])) @ basis.conj().T
+    a = (a + a.conj().T) / 2
+    _, vectors = np.linalg.eigh(a)
+    turn = np.outer(vectors[:, -2], vectors[:, -1].conj())
+    target = autodiff.array(vectors[:, -1].conj())
+
+    def loss(x):
+        overlap = (target * autodiff.module().eigh(x).eigenvectors[:, -1]).sum()
+        return -(overlap * overlap.conj()).real
+
+    measured = hermitian_form(autodiff, loss, a, turn + turn.conj().T)
+    assert measured == pytest.approx(2 / gap**2, rel=1e-7)
+
+
+@pytest.mark.parametrize("gap", [1e-2, 1e-4, 1e-6, 1e-8, 1e-10])
+def test_second_derivative_of_the_subspace_of_a_cluster(autodiff, double, gap):
+    """Against that of the projector, which knows no gap inside: to rounding/gap^2, and the floor's bound."""
+    generator, precision = np.random.default_rng(8), np.finfo(double).eps
+    basis = random_unitary(6, double, generator)
+    a = (basis * np.array([0.1, 0.3, 0.4, 0.5, 1.0, 1.0 + gap])) @ basis.conj().T
+    a = (a + a.conj().T) / 2
+    weights = autodiff.array(random_hermitian(6, double, generator))
+    direction = random_hermitian(6, double, generator)
+
+    def through_eigenvectors(x):
+        plane = autodiff.module().eigh(x).eigenvectors[:, -2:]
+        return ((plane @ plane.mH) * weights).real.sum()
+
+    def exact(x):
+        return (autodiff.module().spectral_projector(x, MaxRank(2)) * weights).real.sum()
+
+    measured, expected = (hermitian_form(autodiff, f, a, direction) for f in (through_eigenvectors, exact))
+    allowed = 1e3 * max(precision / gap if gap < precision ** (1 / 3) else precision / gap**2, precision)
+    assert abs(measured - expected) <= allowed * abs(expected)
 
 
 @pytest.mark.parametrize("exponent", [-2, -1, 0, 1, 2, 3])

@@ -135,6 +135,19 @@ def test_second_order_transforms_agree_with_finite_differences(order, truncation
     torch.testing.assert_close(SECOND_ORDER[order](function)(a), expected, **DIFFERENCES)
 
 
+@pytest.mark.parametrize("order", SECOND_ORDER)
+def test_second_order_at_the_optimum_of_a_loss(order):
+    a = torch.diag(torch.tensor([0.5, 0.97, 1.0], dtype=torch.float64))
+    turn = torch.zeros_like(a)
+    turn[1, 2] = turn[2, 1] = 1.0
+
+    def loss(s):
+        return -(specgrad_torch.eigh(a + s * turn).eigenvectors[2, 2] ** 2)
+
+    curvature = SECOND_ORDER[order](loss)(torch.tensor(0.0, dtype=torch.float64))
+    assert float(curvature) == pytest.approx(2 / 0.03**2, rel=1e-10)
+
+
 # No gap of this spectrum is small, so orders of differentiation differ by rounding alone.
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("truncation", [None, MaxRank(2), EnergyRatio(0.9)], ids=repr)

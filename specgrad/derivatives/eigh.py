@@ -16,9 +16,11 @@ Source: M. B. Giles, "Collected matrix derivative results for forward and revers
 differentiation" (2008), sections 3.1 and 3.2.
 """
 
+from collections.abc import Callable
+
 from specgrad._array import adjoint, column_products, hermitian_part
 from specgrad._typing import Array
-from specgrad.gaps import GapRule, RoundingFloor
+from specgrad.gaps import GapRule
 
 __all__ = ["jvp", "vjp"]
 
@@ -29,6 +31,7 @@ def vjp(
     values_cotangent: Array | None,
     vectors_cotangent: Array | None,
     gap: GapRule,
+    signal: Callable[[Array, Array, Array], Array] | None = None,
 ) -> Array:
     """The cotangent of ``A``, Hermitian to rounding, shape (..., n, n).
 
@@ -39,13 +42,21 @@ def vjp(
     values_cotangent, vectors_cotangent : array or None
         ``gl`` and ``gV`` of the same shapes; None for zero.
     gap : GapRule
-        Gives ``K``. Where it carries a rounding floor, entries of the anti-Hermitian part of
-        ``V^H gV`` that are rounding do not count.
+        Gives ``K``.
+    signal : callable, optional
+        The rounding floor of an antisymmetric rule: gives the anti-Hermitian part of ``V^H gV`` with 0 for
+        what is rounding, from ``l``, that part and ``gV``.
     """
     adjoint_vectors = adjoint(vectors)
     if vectors_cotangent is None:
         return vectors @ _scaled_rows(values_cotangent, adjoint_vectors)
-    middle = _middle(values, adjoint_vectors @ vectors_cotangent, vectors_cotangent, gap)
+    inner = adjoint_vectors @ vectors_cotangent
+    if signal is None:
+        middle = hermitian_part(gap.matrix(values) * inner)
+    else:  # an antisymmetric rule meets the anti-Hermitian part alone, and makes it Hermitian
+        inner = 0.5 * inner
+        inner = inner - adjoint(inner)
+        middle = gap.matrix(values) * signal(values, inner, vectors_cotangent)
     product = middle @ adjoint_vectors
     if values_cotangent is not None:
         product = product + _scaled_rows(values_cotangent, adjoint_vectors)
@@ -57,17 +68,6 @@ def jvp(values: Array, vectors: Array, tangent: Array, gap: GapRule) -> tuple[Ar
     image = hermitian_part(tangent) @ vectors
     inner = adjoint(vectors) @ image
     return column_products(vectors, image), vectors @ (gap.matrix(values) * inner)
-
-
-def _middle(values: Array, inner: Array, vectors_cotangent: Array, gap: GapRule) -> Array:
-    """``herm(K * inner)`` with ``inner = V^H gV``, which is given up on the way."""
-    noise: RoundingFloor | None = getattr(gap, "noise", None)
-    if noise is None:
-        return hermitian_part(gap.matrix(values) * inner)
-    # An antisymmetric rule meets the anti-Hermitian part alone, and makes it Hermitian.
-    inner = 0.5 * inner
-    inner = inner - adjoint(inner)
-    return gap.matrix(values) * noise.signal(values, inner, vectors_cotangent)
 
 
 def _scaled_rows(scales: Array, matrix: Array) -> Array:

@@ -95,14 +95,32 @@ class RoundingFloor:
         inner, vectors_cotangent : array, shape (..., n, n)
             ``Y``, and ``gV`` from which it was computed.
         """
+        counts = self._counts(values, inner, vectors_cotangent, self.reach)
+        # As a product: in some libraries a selection takes as long as five of them.
+        return namespace(values).astype(counts, values.dtype) * inner
+
+    def signal_vjp(self, values: Array, inner: Array, vectors_cotangent: Array, cotangent: Array) -> Array:
+        """The cotangent of ``Y`` from that of ``signal(values, Y, gV)``, as a second derivative needs it.
+
+        An entry may be 0 at one matrix and not at the next, as at the optimum of a loss, and then has a
+        derivative, which the mask would hide. One that is 0 for a whole cluster has none, but rounding of
+        size ``eps/gap**2``. The mask holds for gaps below ``eps**(1/3) * max|l|``, where that is too much.
+        """
+        reach = min(self.reach, self._eps(values) ** (1 / 3))
+        counts = self._counts(values, inner, vectors_cotangent, reach)
+        return namespace(values).astype(counts, values.dtype) * cotangent
+
+    def _eps(self, values: Array) -> float:
+        return eps(values) if self.eps is None else self.eps
+
+    def _counts(self, values: Array, inner: Array, vectors_cotangent: Array, reach: float) -> Array:
+        """Mask of the entries that are no rounding, or between eigenvalues further apart than `reach`."""
         xp = namespace(values)
-        unit = self.factor * (eps(values) if self.eps is None else self.eps) * values.shape[-1] ** 0.5
+        unit = self.factor * self._eps(values) * values.shape[-1] ** 0.5
         level = unit * xp.sqrt(xp.sum(squared_magnitude(vectors_cotangent), axis=-2, keepdims=True))
         level = xp.where(xp.isfinite(level), level, 0.0)  # what has overflowed is no level
-        reach = self.reach * xp.max(xp.abs(values), axis=-1, keepdims=True)
-        counts = (xp.abs(inner) > level + level.mT) | (xp.abs(differences(values)) >= as_row(reach))
-        # As a product: in some libraries a selection takes as long as five of them.
-        return xp.astype(counts, values.dtype) * inner
+        widest = reach * xp.max(xp.abs(values), axis=-1, keepdims=True)
+        return (xp.abs(inner) > level + level.mT) | (xp.abs(differences(values)) >= as_row(widest))
 
 
 def require_floor(noise: RoundingFloor | None) -> None:

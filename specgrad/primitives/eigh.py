@@ -8,15 +8,15 @@ from specgrad._array import as_row, device, namespace, take_columns
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
-from specgrad.gaps import GapRule
+from specgrad.gaps import GapRule, RoundingFloor
 from specgrad.gauge import GaugePolicy
-from specgrad.leading import by_magnitude, leading, rank_of
+from specgrad.leading import by_magnitude, leading, rank_by
 from specgrad.portable import portable_methods
 from specgrad.primitives._cotangents import add
 from specgrad.solvers import DifferentiatedSolver, Solver, decompose
 from specgrad.truncation import MaxRank, Truncation
 
-__all__ = ["Eigh", "TruncatedEigh"]
+__all__ = ["Eigh", "Signal", "TruncatedEigh", "vjp_of_rule"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Eigh:
             return (self._vjp_of_solver(arrays[0], values, vectors, g_values, g_vectors),)
         if g_vectors is not None:
             g_vectors = self.gauge.apply(values, vectors, g_vectors, binding)
-        return (eigh.vjp(values, vectors, g_values, g_vectors, self.gap),)
+        return (vjp_of_rule(self.gap, binding, values, vectors, g_values, g_vectors),)
 
     def jvp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
@@ -118,7 +118,7 @@ class TruncatedEigh:
 
     def forward(self, a: Array) -> Arrays:
         values, vectors = by_magnitude(*self.whole.forward(a))
-        rank = rank_of(self.truncation.keep(a, values, vectors))
+        rank = rank_by(self.truncation, a, values, vectors)
         return *self._restrict(rank, values, vectors), rank, values, vectors
 
     def vjp(
@@ -155,6 +155,61 @@ class TruncatedEigh:
         if g_vectors is not None:
             g_vectors = xp.where(as_row(kept), _widen(g_vectors, values.shape[-1]), 0.0)
         return g_values, g_vectors
+
+
+@dataclass(frozen=True)
+class Signal:
+    """``(l, Y, gV) -> (Y,)`` with 0 for what the rounding floor takes for rounding.
+
+    A primitive of its own because where ``Y`` passes through 0, as at the optimum of a loss, its derivative
+    need not, and a mask taken for a constant would make it 0. A tangent of ``Y`` meets a floor of its own
+    size, that of the tangent of ``gV``. A cotangent has none, and meets `RoundingFloor.signal_vjp`.
+
+    Parameters
+    ----------
+    noise : RoundingFloor
+    """
+
+    noise: RoundingFloor
+
+    @cached_property
+    def portable(self) -> tuple[str, ...]:
+        return portable_methods(self.noise)
+
+    def forward(self, values: Array, inner: Array, vectors_cotangent: Array) -> Arrays:
+        return (self.noise.signal(values, inner, vectors_cotangent),)
+
+    def vjp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
+    ) -> tuple[Array | None, ...]:
+        if cotangents[0] is None:
+            return None, None, None
+        return None, self.noise.signal_vjp(arrays[0], arrays[1], arrays[2], cotangents[0]), None
+
+    def jvp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
+    ) -> tuple[Array | None, ...]:
+        _, d_inner, d_cotangent = tangents
+        return binding.apply(self, arrays[0], d_inner, d_cotangent)
+
+
+def vjp_of_rule(
+    gap: GapRule,
+    binding: Binding,
+    values: Array,
+    vectors: Array,
+    g_values: Array | None,
+    g_vectors: Array | None,
+) -> Array:
+    """The cotangent of ``A`` by a gap rule, with its rounding floor if it has one."""
+    noise: RoundingFloor | None = getattr(gap, "noise", None)
+    if noise is None or g_vectors is None:
+        return eigh.vjp(values, vectors, g_values, g_vectors, gap)
+
+    def signal(*arrays: Array) -> Array:
+        return binding.apply(Signal(noise), *arrays)[0]
+
+    return eigh.vjp(values, vectors, g_values, g_vectors, gap, signal)
 
 
 def _widen(columns: Array, size: int) -> Array:

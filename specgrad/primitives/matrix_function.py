@@ -19,8 +19,9 @@ from specgrad.gradients import (
     ThroughEigenvectors,
     ThroughSolver,
 )
-from specgrad.leading import by_magnitude, leading, rank_of, stand_in
+from specgrad.leading import by_magnitude, leading, rank_by, stand_in
 from specgrad.portable import portable_methods
+from specgrad.primitives.eigh import vjp_of_rule
 from specgrad.solvers import Solver, decompose
 from specgrad.truncation import Truncation
 
@@ -69,7 +70,7 @@ class ApplyFunction:
             values, vectors = xp.flip(values, axis=-1), xp.flip(vectors, axis=-1)
         else:
             values, vectors = by_magnitude(values, vectors)
-        rank = rank_of(self.truncation.keep(a, values, vectors))
+        rank = rank_by(self.truncation, a, values, vectors)
         kept = leading(rank, values.shape[-1])
         image = self.function(_defined(domain, stand_in(values, kept)))
         image = xp.where(kept, image, 0.0)
@@ -88,7 +89,11 @@ class ApplyFunction:
             else:
                 total = self.gradient.vjp(self.function, self._decomposition(arrays[0], outputs), g_image)
         if g_values is not None or g_vectors is not None:
-            through_outputs = eigh.vjp(values, vectors, g_values, g_vectors, self._gap)
+            if isinstance(self.gradient, ThroughSolver):
+                g_values, g_vectors = _filled(g_values, values), _filled(g_vectors, vectors)
+                through_outputs = self.gradient.solver.vjp(arrays[0], (g_values, g_vectors))
+            else:
+                through_outputs = vjp_of_rule(self._gap, binding, values, vectors, g_values, g_vectors)
             total = through_outputs if total is None else total + through_outputs
         return (total,)
 
@@ -104,6 +109,8 @@ class ApplyFunction:
             image = self._frechet(binding, arrays[0], outputs, tangents[0])
         else:
             image = self.gradient.jvp(self.function, self._decomposition(arrays[0], outputs), tangents[0])
+        if isinstance(self.gradient, ThroughSolver):
+            return image, *self.gradient.solver.jvp(arrays[0], tangents[0])
         return image, *no_tangent, *eigh.jvp(values, vectors, tangents[0], self._gap)
 
     @property
@@ -173,6 +180,11 @@ def _unpack(rest: Arrays) -> tuple[Array | None, Array, Array, Array]:
     """``([rank,] l, V, E)`` as the mask of what is kept, or None, and the other three."""
     *rank, values, vectors, direction = rest
     return (leading(rank[0], values.shape[-1]) if rank else None), values, vectors, direction
+
+
+def _filled(cotangent: Array | None, like: Array) -> Array:
+    """The cotangent, zeros for None."""
+    return namespace(like).zeros_like(like) if cotangent is None else cotangent
 
 
 def _is_full(rank: Array | None, size: int) -> bool:

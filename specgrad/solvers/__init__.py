@@ -13,6 +13,7 @@ from specgrad.solvers._protocol import (
     has_own_derivative,
     is_root_solver,
     require_complete,
+    solved,
     without_looking,
 )
 from specgrad.solvers.dense import DenseEigh, DenseSVD
@@ -51,5 +52,6 @@ __all__ = [
     "is_root_solver",
     "prepare",
     "require_complete",
+    "solved",
     "without_looking",
 ]

@@ -2,6 +2,7 @@
 
 from typing import Protocol, TypeGuard
 
+from specgrad._array import is_array, namespace
 from specgrad._typing import Array
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "has_own_derivative",
     "is_root_solver",
     "require_complete",
+    "solved",
     "without_looking",
 ]
 
@@ -101,6 +103,23 @@ def require_complete(solver: Solver | RootSolver) -> None:
             f"solver is {solver!r}, which has no {', '.join(missing)}, and all of {', '.join(needed)} are "
             "needed."
         )
+
+
+def solved(solver: Solver, a: Array) -> tuple[Array, Array]:
+    """The solver's answer, or an error if it is not a pair of arrays that goes with `a`."""
+    answer = solver.solve(a)
+    given = answer if isinstance(answer, tuple | list) else (answer,)
+    if len(given) == 2:
+        values, vectors = given
+        is_like = type(vectors) is type(a) or (is_array(vectors) and namespace(vectors) is namespace(a))
+        if is_like and values.shape == a.shape[:-1] and vectors.shape == a.shape:
+            return values, vectors
+    said = " and ".join(f"a {type(x).__name__} of shape {getattr(x, 'shape', None)}" for x in given)
+    raise TypeError(
+        f"{solver!r} answered with {said}, and for a {type(a).__name__} of shape {tuple(a.shape)} two of its "
+        f"kind are needed: eigenvalues of shape {tuple(a.shape[:-1])}, and eigenvectors in the columns of "
+        f"{tuple(a.shape)}."
+    )
 
 
 def is_root_solver(solver: Solver | RootSolver) -> TypeGuard[RootSolver]:

@@ -9,6 +9,7 @@ from specgrad.solvers._protocol import (
     ConvergenceError,
     Solver,
     has_own_derivative,
+    solved,
     without_looking,
 )
 from specgrad.solvers.fallback import is_convergence_failure, solve_one_by_one
@@ -42,7 +43,7 @@ class Guarded:
             return self.solver.solve(a)
         xp, solver = namespace(a), without_looking(self.solver) if seen is None else self.solver
         finite = xp.isfinite(xp.max(xp.abs(a), axis=(-2, -1), keepdims=True))
-        values, vectors = solver.solve(xp.where(finite, a, 0.0))
+        values, vectors = solved(solver, xp.where(finite, a, 0.0))
         return xp.where(finite[..., 0], values, xp.nan), xp.where(finite, vectors, xp.nan)
 
 
@@ -68,9 +69,9 @@ class Rescued:
 
     def solve(self, a: Array) -> tuple[Array, Array]:
         if not is_single(a):
-            return self.solver.solve(a)
+            return solved(self.solver, a)
         try:
-            values, vectors = self.solver.solve(a)
+            values, vectors = solved(self.solver, a)
         except Exception as error:
             if not is_convergence_failure(error):
                 raise
@@ -145,7 +146,7 @@ def prepare(solver: Solver, seen: bool | None, binding: Binding) -> Solver:
 def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:
     """The solver's answer; where it fails, an error that names the matrix on which it did."""
     try:
-        return solver.solve(a)
+        return solved(solver, a)
     except Exception as error:
         if isinstance(error, ConvergenceError) or not is_convergence_failure(error):
             raise

@@ -17,8 +17,9 @@ class PowerIteration:
     """The papers' PI baseline: random start, `steps` products per eigenvector, deflation.
 
     The derivative runs through every step and every deflation. As in the papers it is left to fail as
-    it fails: on close eigenvalues it does not converge, its error accumulates over deflations, and on a
-    singular matrix it divides by zero. Use it to compare with, not to compute with.
+    it fails: on close eigenvalues it does not converge, its error accumulates over deflations, on a
+    singular matrix it divides by zero, and norms are formed from squares, which leave the range of float32
+    for entries beyond 1e19. Use it to compare with, not to compute with.
 
     Parameters
     ----------
