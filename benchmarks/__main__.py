@@ -12,7 +12,7 @@ from benchmarks.matrix_functions import matrix_function_rows
 from benchmarks.resnet import resnet_rows
 
 
-def main(seconds: Annotated[float, typer.Option(help="Time for each comparison.")] = 4.0) -> None:
+def main(seconds: Annotated[float, typer.Option(min=0.1, help="Time for each comparison.")] = 4.0) -> None:
     """Print time and memory as ratios, measured interleaved in one process, on one thread."""
     torch.set_num_threads(1)
     report("Eigendecomposition, forward and backward", eigh_rows(seconds) + memory_rows())

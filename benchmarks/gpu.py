@@ -15,17 +15,23 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import cupy
 import torch
 import typer
-from cupyx.profiler import benchmark
 
-import specgrad_cupy
 import specgrad_torch
 from benchmarks.layers import Composed
 from specgrad import MaskedGap, PowerIterationGap
-from specgrad_cupy import FusedGap, Jacobi, Syevd, SyevjBatched, ThroughDLPack
 from specgrad_torch.nn import ZCAWhitening
+
+try:
+    import specgrad_cupy
+except ImportError as error:
+    sys.exit(f"python -m benchmarks.gpu: {error}")
+
+import cupy
+from cupyx.profiler import benchmark
+
+from specgrad_cupy import FusedGap, Jacobi, Syevd, SyevjBatched, ThroughDLPack
 
 __all__ = ["main"]
 

@@ -2,9 +2,8 @@
 
 from specgrad._array import device, namespace, take_columns
 from specgrad._typing import Array
-from specgrad.truncation import Truncation
 
-__all__ = ["by_magnitude", "leading", "rank_by", "rank_of", "stand_in"]
+__all__ = ["by_magnitude", "leading", "rank_of", "stand_in"]
 
 
 def by_magnitude(values: Array, vectors: Array) -> tuple[Array, Array]:
@@ -12,18 +11,6 @@ def by_magnitude(values: Array, vectors: Array) -> tuple[Array, Array]:
     xp = namespace(values)
     order = xp.argsort(xp.abs(values), axis=-1, descending=True, stable=True)
     return take_columns(order, values, vectors)
-
-
-def rank_by(truncation: Truncation, a: Array, values: Array, vectors: Array) -> Array:
-    """The rank that a truncation gives, shape (...), or an error if it marks anything but eigenvalues."""
-    marks = truncation.keep(a, values, vectors)
-    dtype, shape = getattr(marks, "dtype", None), getattr(marks, "shape", None)
-    if dtype != namespace(values).bool or shape != values.shape:
-        raise TypeError(
-            f"{truncation!r} gave a {type(marks).__name__} of dtype {dtype} and shape {shape}, and a boolean "
-            f"array of the eigenvalues' shape, {tuple(values.shape)}, is needed: True for those to keep."
-        )
-    return rank_of(marks)
 
 
 def rank_of(marks: Array) -> Array:

@@ -59,7 +59,8 @@ def matrix_function(
     Notes
     -----
     First and second derivatives are exact at every gap, ties included; only the gap at a truncation's
-    cut can be small, and there the gap rule of `gradient` decides.
+    cut can be small, and there the gap rule of `gradient` decides. Third derivatives are exact off ties, and
+    finite but not exact at them.
 
     References
     ----------

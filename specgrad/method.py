@@ -60,7 +60,8 @@ class Method:
         require_complete(self.solver)
         if not is_root_solver(self.solver):
             require_method(self.solver, "solve", "solver", "DenseEigh()")
-            require_method(self._rule(), "vjp", "gradient", "DaleckiiKrein()")
+            for method in ("vjp", "jvp"):
+                require_method(self._rule(), method, "gradient", "DaleckiiKrein()")
         self._require_root()
         self._require_partners()
 

@@ -5,8 +5,8 @@ Of ``f(u) = u^p``, for a positive p
     ``f[a, b]    = sum_{i+j=p-1} a^i b^j``
     ``f[a, b, c] = sum_{i+j+k=p-2} a^i b^j c^k``
 
-in ``log2 p`` steps; a negative power is a positive one of reciprocals. Nothing cancels, so they are exact at
-ties and for arguments of opposite sign too.
+in ``log2 p`` steps; a negative power is a positive one of reciprocals. They are right to rounding at ties,
+and for arguments of opposite sign to rounding of the largest term.
 
 Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), appendix B.16.
 """

@@ -3,8 +3,8 @@
 One `torch.autograd.Function` serves all primitives; what it does is in the primitive. Three situations:
 
 eager and `torch.func`
-    ``Function.apply``. Backward and forward-mode are plain tensor operations, so derivatives of every
-    order and `torch.vmap` follow.
+    ``Function.apply``. Backward and forward-mode are tensor operations and primitives, so higher
+    derivatives and `torch.vmap` follow.
 `torch.compile`
     The same through `torch.compiler.allow_in_graph`: Dynamo keeps the call whole and AOTAutograd traces
     the rule of the primitive, not that of the operations inside.
@@ -12,7 +12,7 @@ eager and `torch.func`
     An exported program is differentiated operation by operation, and PyTorch drops the outer tangent of
     a Function under nested forward mode. So the outputs are computed from detached inputs, and the
     tangent map of the primitive is added, evaluated half way between the detached and the live input:
-    its value is zero and its first two derivatives are the primitive's.
+    its value is zero and its first two derivatives are the primitive's, the second made symmetric.
 """
 
 from collections.abc import Callable, Sequence

@@ -279,6 +279,15 @@ def test_empty_with_a_truncation(backend, double, truncation, shape):
     assert tuple(pca_denoise(samples, truncation=truncation).denoised.shape) == (*shape[:-1], 5)
 
 
+def test_a_gradient_rule_without_forward_mode_is_named_at_once():
+    class ReverseOnly:
+        def vjp(self, function, at, cotangent):
+            return cotangent
+
+    with pytest.raises(TypeError, match="a value with a method jvp is needed"):
+        sqrtm(np.eye(2), gradient=ReverseOnly())
+
+
 def test_empty_with_rules_that_expect_a_largest_eigenvalue(backend, double):
     @dataclass(frozen=True)
     class Relative:

@@ -1,6 +1,6 @@
 """`check_gap` finds what is broken, and says what and where."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from specgrad import (
     ExactGap,
     MaskedGap,
     PowerIterationGap,
+    RoundingFloor,
     TopNGap,
 )
 from specgrad.testing import (
@@ -108,9 +109,34 @@ class RaisesOn(Faulty):
         return super().matrix(values)
 
 
+@dataclass(frozen=True)
+class Floored(ExactGap):
+    """A gap rule, infinite at ties, with something for a rounding floor."""
+
+    noise: object = field(default_factory=lambda: RoundingFloor())
+
+    def __post_init__(self):
+        pass
+
+    def matrix(self, values):
+        return ExactGap().matrix(values)
+
+
+class Writes(MaskedGap):
+    """A gap rule that works in place."""
+
+    def matrix(self, values):
+        pairs = super().matrix(values)
+        values *= 2
+        return pairs
+
+
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
+        (Floored(), r"'LAPACK 1: zero', n = 2.*not finite, and the rule has a rounding floor"),
+        (Floored(noise=1e-3), r"its noise is 0\.001, and a RoundingFloor or None is needed"),
+        (Writes(), r"'LAPACK 2.*it writes into the eigenvalues, which belong to the caller"),
         (Faulty(diagonal=0.1), r"'LAPACK 1: zero', n = 2.*diagonal is 0\.1"),
         (Faulty(symmetric=1e-3, bound_by=2.0), r"minus its transpose differ by"),
         (Faulty(bound_by=1e-6), r"the largest entry is .*, and the bound is"),

@@ -79,6 +79,14 @@ class WritesIntoItsCotangent(Eigh):
 
 
 @dataclass(frozen=True)
+class WritesIntoItsOutput(Eigh):
+    def vjp(self, binding, arrays, outputs, cotangents):
+        found = super().vjp(binding, arrays, outputs, cotangents)
+        outputs[1][...] *= 2
+        return found
+
+
+@dataclass(frozen=True)
 class LowerTriangle(Eigh):
     def vjp(self, binding, arrays, outputs, cotangents):
         (found,) = super().vjp(binding, arrays, outputs, cotangents)
@@ -90,6 +98,7 @@ class LowerTriangle(Eigh):
     [
         (WritesIntoItsInput, "its arguments, which belong to the caller, are written into"),
         (WritesIntoItsCotangent, "its cotangents, which belong to the caller, are written into"),
+        (WritesIntoItsOutput, "another gradient when it is called again: some part writes into arrays"),
         (LowerTriangle, "the gradient is not Hermitian"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import array_api_strict
 import numpy as np
 import pytest
 
@@ -22,12 +23,17 @@ class Perturbed:
     vectors: float = 0.0
     descending: bool = False
     batched: bool = True
+    not_finite: bool = False
+    strict: bool = False
 
     def solve(self, a):
+        if self.strict:
+            return tuple(map(array_api_strict.asarray, DenseEigh().solve(a)))
         if not self.batched and a.ndim > 2:
             raise TypeError("one matrix at a time, please")
         values, vectors = DenseEigh().solve(a)
         values, vectors = values * (1 + self.values), vectors * (1 + self.vectors)
+        values[..., 0] = np.nan if self.not_finite else values[..., 0]
         return (values[..., ::-1], vectors[..., ::-1]) if self.descending else (values, vectors)
 
 
@@ -40,6 +46,11 @@ class Perturbed:
         ),
         (Perturbed(vectors=1e-4), r"'LAPACK 1: zero', n = 2, float32: \|I - V\^H V\|.*at most 60 is allowed"),
         (Perturbed(descending=True), r"'LAPACK 3.*not ascending"),
+        (Perturbed(not_finite=True), r"'LAPACK 1: zero', n = 2, float32: an eigenvalue is not finite"),
+        (
+            Perturbed(strict=True),
+            r"'LAPACK 1.*gives a Array and a Array for a ndarray, and arrays of the same",
+        ),
         (Perturbed(batched=False), r"a batch of spectra, and not alone.*raises TypeError: one matrix"),
     ],
 )

@@ -1,7 +1,9 @@
 r"""Gap rules from a series in the ratio ``q = b/a`` of a pair of eigenvalues, ``|a| >= |b|``.
 
 ``1/(a - b) = (1/a) / (1 - q)``, and each rule puts a polynomial or rational function of ``q`` in place
-of ``1/(1 - q)``. They accept indefinite spectra; ``q`` is then in [-1, 1].
+of ``1/(1 - q)``. They are meant for positive semi-definite matrices, ``q`` in [0, 1]. Indefinite spectra are
+accepted, but for nearly opposite eigenvalues, ``q`` near -1, a partial sum is 0 or 1 and not 1/2; only the
+quotient of `PadeGap` and the mean of two sums in `BalancedPowerIterationGap` are right there too.
 """
 
 from dataclasses import dataclass

@@ -10,13 +10,13 @@ from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.gaps import GapRule, RoundingFloor
 from specgrad.gauge import GaugePolicy
-from specgrad.leading import by_magnitude, leading, rank_by
+from specgrad.leading import by_magnitude, leading, rank_of
 from specgrad.portable import portable_methods
 from specgrad.primitives._cotangents import add
 from specgrad.solvers import DifferentiatedSolver, Solver, decompose
 from specgrad.truncation import MaxRank, Truncation
 
-__all__ = ["Eigh", "Signal", "TruncatedEigh", "vjp_of_rule"]
+__all__ = ["Eigh", "Signal", "TruncatedEigh", "rank_by", "vjp_of_rule"]
 
 
 @dataclass(frozen=True)
@@ -210,6 +210,18 @@ def vjp_of_rule(
         return binding.apply(Signal(noise), *arrays)[0]
 
     return eigh.vjp(values, vectors, g_values, g_vectors, gap, signal)
+
+
+def rank_by(truncation: Truncation, a: Array, values: Array, vectors: Array) -> Array:
+    """The rank that a truncation gives, shape (...), or an error if it marks anything but eigenvalues."""
+    marks = truncation.keep(a, values, vectors)
+    dtype, shape = getattr(marks, "dtype", None), getattr(marks, "shape", None)
+    if dtype != namespace(values).bool or shape != values.shape:
+        raise TypeError(
+            f"{truncation!r} gave a {type(marks).__name__} of dtype {dtype} and shape {shape}, and a boolean "
+            f"array of the eigenvalues' shape, {tuple(values.shape)}, is needed: True for those to keep."
+        )
+    return rank_of(marks)
 
 
 def _widen(columns: Array, size: int) -> Array:

@@ -19,9 +19,9 @@ from specgrad.gradients import (
     ThroughEigenvectors,
     ThroughSolver,
 )
-from specgrad.leading import by_magnitude, leading, rank_by, stand_in
+from specgrad.leading import by_magnitude, leading, stand_in
 from specgrad.portable import portable_methods
-from specgrad.primitives.eigh import vjp_of_rule
+from specgrad.primitives.eigh import rank_by, vjp_of_rule
 from specgrad.solvers import Solver, decompose
 from specgrad.truncation import Truncation
 

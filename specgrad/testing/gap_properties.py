@@ -23,6 +23,7 @@ __all__ = [
     "antisymmetry",
     "batches",
     "bound_holds",
+    "finite_with_floor",
     "permutation_equivariance",
     "scale_equivariance",
     "sign",
@@ -131,6 +132,21 @@ def scale_equivariance(rule: GapRule, values: Array) -> None:
         _require_close(scaled, rule.matrix(values), f"the pair matrices at scales 1 and {scale:g}")
 
 
+def finite_with_floor(rule: GapRule, values: Array) -> None:
+    """A rule whose field ``noise`` is not None has a `RoundingFloor` there, and entries that are finite."""
+    noise = getattr(rule, "noise", None)
+    if noise is None:
+        return
+    if not hasattr(noise, "signal"):
+        raise AssertionError(f"its noise is {noise!r}, and a RoundingFloor or None is needed.")
+    xp = namespace(values)
+    if not bool(xp.all(xp.isfinite(rule.matrix(values)))):
+        raise AssertionError(
+            "an entry is not finite, and the rule has a rounding floor, which multiplies it by 0 where the "
+            "cotangent is rounding: make it finite, such as 0 at ties."
+        )
+
+
 def batches(rule: GapRule, values: Array) -> None:
     """Each spectrum of a batch is treated as alone, whatever the batch axes, and a batch may be empty."""
     xp = namespace(values)
@@ -153,6 +169,7 @@ GAP_PROPERTIES: tuple[GapProperty, ...] = (
     antisymmetry,
     permutation_equivariance,
     scale_equivariance,
+    finite_with_floor,
     batches,
 )
 """What `check_gap` checks, in this order."""

@@ -34,7 +34,8 @@ def check_gradient(
 
     - ``Re <g, e>`` agrees with central differences of the loss, taken in double precision;
     - ``Re <g, e>`` agrees with ``Re <cotangents, jvp(e)>``: vjp and jvp are adjoint;
-    - ``g`` is Hermitian where the argument is; arguments and cotangents are left as they were.
+    - ``g`` is Hermitian where the argument is, and the same when it is asked for again; arguments and
+      cotangents are left as they were.
 
     Tolerances are ``eps^(2/3)/radius`` of double precision and ``eps/radius`` of the arrays, times named
     constants and the size of what is compared.
@@ -91,6 +92,8 @@ def check_gradient(
 
     rounding = _ROUNDINGS * eps(arrays[0]) / radius
     _require_like(name, gradients, arrays)
+    again = pullback(cotangents if isinstance(output, tuple) else cotangents[0])
+    _require_repeated(name, gradients, again, rounding)
     if hermitian:
         _require_hermitian(name, gradients, rounding)
     slope = sum(_inner(g, e) for g, e in zip(gradients, directions, strict=True))
@@ -136,6 +139,15 @@ def _require_like(name: str, gradients: Arrays, arrays: Arrays) -> None:
                 f"{name}: the gradient has shape {tuple(g.shape)}, and {tuple(a.shape)} is needed."
             )
         _require_finite(name, "gradient", g)
+
+
+def _require_repeated(name: str, gradients: Arrays, again: Arrays, allowed: float) -> None:
+    for first, second in zip(gradients, again, strict=True):
+        if not _length(first - second) <= allowed * _length(first):
+            raise AssertionError(
+                f"{name}: the pullback gives another gradient when it is called again: some part writes into "
+                "arrays that it is given, such as the eigenvalues."
+            )
 
 
 def _require_hermitian(name: str, gradients: Arrays, allowed: float) -> None:

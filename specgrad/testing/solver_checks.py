@@ -134,6 +134,11 @@ def _failure(solver: Solver, a: Array, allowed: float) -> str:
         return f"it gives {type(values).__name__} and {type(vectors).__name__}, and arrays are needed."
     if not is_unchanged(given, a):
         return "it writes into its input, which belongs to the caller."
+    if namespace(values) is not xp or namespace(vectors) is not xp:
+        return (
+            f"it gives a {type(values).__name__} and a {type(vectors).__name__} for a {type(a).__name__}, "
+            "and arrays of the same library are needed."
+        )
     real = xp.abs(a[..., 0]).dtype
     if tuple(values.shape) != tuple(a.shape[:-1]) or values.dtype != real:
         return (
@@ -145,6 +150,8 @@ def _failure(solver: Solver, a: Array, allowed: float) -> str:
             f"eigenvectors of shape {tuple(vectors.shape)} and dtype {vectors.dtype}, and "
             f"{tuple(a.shape)} and {a.dtype} are needed."
         )
+    if not bool(xp.all(xp.isfinite(values))):
+        return "an eigenvalue is not finite."
     if not bool(xp.all(values[..., 1:] >= values[..., :-1])):
         return "the eigenvalues are not ascending."
     ratios = {
