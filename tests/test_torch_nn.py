@@ -47,7 +47,7 @@ def test_arguments_come_in_the_order_of_batch_normalisation(layer):
 
 def test_repr_names_every_choice(layer):
     text = repr(layer(6, groups=3, truncation=MaxRank(2)))
-    assert text.startswith(f"{layer.__name__}(6, eps=0.0001, momentum=0.1, affine=True")
+    assert text.startswith(f"{layer.__name__}(6, eps=0.0001, momentum=0.1, affine=True, bias=True")
     for choice in (
         "track_running_stats=True",
         "groups=3",
@@ -78,11 +78,26 @@ def test_state_has_one_buffer_for_each_statistic(layer):
     state = module.state_dict()
     assert list(state) == ["weight", "bias", "running_mean", "running_matrix", "num_batches_tracked"]
     assert list(layer(6, affine=False).state_dict()) == list(state)[2:]
+    assert list(layer(6, bias=False).state_dict()) == ["weight", *list(state)[2:]]
     assert list(layer(6, track_running_stats=False).state_dict()) == ["weight", "bias"]
     other = layer(6, groups=2, dtype=torch.float64)
     other.load_state_dict(state)
     for name, tensor in other.state_dict().items():
         assert torch.equal(tensor, state[name]), name
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_without_a_bias_it_is_the_layer_whose_bias_stays_zero(layer, training):
+    x = inputs().requires_grad_()
+    found = []
+    for options in ({"bias": False}, {}):
+        module = layer(6, momentum=1.0, dtype=torch.float64, **options)
+        with torch.no_grad():
+            module.weight.mul_(torch.arange(1.0, 7.0))
+        module(inputs())
+        y = module.train(training)(x)
+        found.append((y, *torch.autograd.grad(y.square().sum(), (x, module.weight))))
+    torch.testing.assert_close(*found)
 
 
 def test_loading_is_strict(layer):

@@ -78,6 +78,10 @@ class RecordingGradient(Recording):
         self.note(cotangent)
         return DaleckiiKrein().vjp(function, at, cotangent)
 
+    def jvp(self, function, at, tangent):
+        self.note(tangent)
+        return DaleckiiKrein().jvp(function, at, tangent)
+
 
 USERS = {
     "gap": lambda part: lambda a: loss(a, gap=part),

@@ -37,7 +37,7 @@ class PCADenoising(CovarianceNormalisation):
     solver, gradient
         As in `specgrad.spectral_projector`; the paper's is
         ``gradient=ThroughEigenvectors(PowerIterationGap(19))``.
-    process_group, device, dtype
+    process_group, device, dtype, bias
         As in `ZCAWhitening`.
 
     Shape
@@ -85,6 +85,7 @@ class PCADenoising(CovarianceNormalisation):
         process_group: Any = None,
         device: Any = None,
         dtype: Any = None,
+        bias: bool = True,
     ) -> None:
         super().__init__(
             num_features,
@@ -99,6 +100,7 @@ class PCADenoising(CovarianceNormalisation):
             process_group,
             device,
             dtype,
+            bias,
         )
 
     def require_choices(self, solver: Solver | RootSolver, gradient: GradientRule | None) -> None:

@@ -25,7 +25,7 @@ class CovarianceNormalisation(nn.Module):
 
     Parameters
     ----------
-    num_features, eps, momentum, affine, track_running_stats
+    num_features, eps, momentum, affine, track_running_stats, bias
         As in `torch.nn.BatchNorm2d`.
     groups, truncation, solver, gradient
         As in `specgrad.zca_whiten`.
@@ -49,6 +49,7 @@ class CovarianceNormalisation(nn.Module):
         process_group: Any,
         device: Any,
         dtype: Any,
+        bias: bool,
     ) -> None:
         super().__init__()
         self.num_features, self.groups = num_features, groups
@@ -65,9 +66,9 @@ class CovarianceNormalisation(nn.Module):
         self.truncation, self.solver, self.gradient = truncation, solver, gradient
         self.process_group = process_group
         self.require_choices(solver, gradient)
-        parameter = nn.Parameter if affine else lambda tensor: None
-        self.register_parameter("weight", parameter(torch.empty(num_features, device=device, dtype=dtype)))
-        self.register_parameter("bias", parameter(torch.empty(num_features, device=device, dtype=dtype)))
+        for name, is_learnt in (("weight", affine), ("bias", affine and bias)):
+            parameter = nn.Parameter(torch.empty(num_features, device=device, dtype=dtype))
+            self.register_parameter(name, parameter if is_learnt else None)
         size = num_features // groups
         statistics = {
             "running_mean": torch.empty(num_features, device=device, dtype=dtype),
@@ -88,15 +89,17 @@ class CovarianceNormalisation(nn.Module):
     def reset_parameters(self) -> None:
         """Forget the batches, and set weight to 1 and bias to 0."""
         self.reset_running_stats()
-        if self.affine:
+        if self.weight is not None:
             nn.init.ones_(self.weight)
+        if self.bias is not None:
             nn.init.zeros_(self.bias)
 
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}, groups={self.groups}, "
-            f"truncation={self.truncation}, solver={self.solver}, gradient={self.gradient}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}, "
+            f"groups={self.groups}, truncation={self.truncation}, solver={self.solver}, "
+            f"gradient={self.gradient}"
         )
 
     def require_choices(self, solver: Solver | RootSolver, gradient: GradientRule | None) -> None:
@@ -128,7 +131,8 @@ class CovarianceNormalisation(nn.Module):
                     f"{type(self).__name__} has one sample or none for each channel in an input of shape "
                     f"{tuple(x.shape)}, and their covariance needs more: give a larger batch, or call eval()."
                 )
-            flat, mean, matrix = self.filter(self._samples(x), self.weight, self.bias)
+            bias = torch.zeros_like(self.weight) if self.affine and self.bias is None else self.bias
+            flat, mean, matrix = self.filter(self._samples(x), self.weight, bias)
             y = self._like(flat, x)
         if self.training and self.track_running_stats and self.running_mean is not None:
             self._track(mean.detach(), matrix.detach())  # also from forward mode, which no_grad leaves on
@@ -156,8 +160,10 @@ class CovarianceNormalisation(nn.Module):
             centred = x.flatten(2) if x.ndim > 2 else x.unsqueeze(-1)
             centred = centred.to(matrix.dtype) - mean.unsqueeze(-1)
             y = (matrix @ centred.unflatten(1, (groups, size))).flatten(1, 2)
-            if self.affine:
-                y = self.weight.unsqueeze(-1) * y + self.bias.unsqueeze(-1)
+            if self.weight is not None:
+                y = self.weight.unsqueeze(-1) * y
+            if self.bias is not None:
+                y = y + self.bias.unsqueeze(-1)
         return self._in_format(y.reshape(x.shape), x)
 
     def _check(self, x: Tensor) -> None:

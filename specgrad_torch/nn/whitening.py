@@ -46,6 +46,8 @@ class ZCAWhitening(CovarianceNormalisation):
         Synchronise batch statistics over these processes; see `convert_sync_whitening`.
     device, dtype
         Of parameters and running statistics.
+    bias : bool, default True
+        Whether an affine layer has a bias, or a weight alone.
 
     Shape
     -----
@@ -95,6 +97,7 @@ class ZCAWhitening(CovarianceNormalisation):
         process_group: Any = None,
         device: Any = None,
         dtype: Any = None,
+        bias: bool = True,
     ) -> None:
         super().__init__(
             num_features,
@@ -109,6 +112,7 @@ class ZCAWhitening(CovarianceNormalisation):
             process_group,
             device,
             dtype,
+            bias,
         )
 
     def filter(self, samples: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
