@@ -111,12 +111,16 @@ class MaskedGap:
 
     def tie_width(self, values: Array) -> Array:
         """The gap up to which eigenvalues count as tied, shape (..., 1)."""
-        tolerance = eps(values) ** 0.75 if self.tolerance is None else self.tolerance
         xp = namespace(values)
         if values.shape[-1] == 0:
             return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=device(values))
+        return self.width(xp.max(xp.abs(values), axis=-1, keepdims=True), values)
+
+    def width(self, largest: Array, values: Array) -> Array:
+        """The same from the largest magnitude, in the precision of the values."""
+        tolerance = eps(values) ** 0.75 if self.tolerance is None else self.tolerance
         # A gap whose reciprocal would leave the exponent range counts as a tie too.
-        return tolerance * xp.max(xp.abs(values), axis=-1, keepdims=True) + smallest_normal(values)
+        return tolerance * largest + smallest_normal(values)
 
 
 @dataclass(frozen=True)
