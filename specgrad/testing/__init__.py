@@ -1,6 +1,6 @@
 """The conformance kit: what a solver, a gap rule or a function must satisfy, for authors of plug-ins.
 
-Three checks raise `AssertionError` with the spectrum, what was measured and what is allowed:
+Four checks raise `AssertionError` with where it fails, what was measured and what is allowed:
 
 `check_solver`
     LAPACK's residual ratios over `SPECTRA`.
@@ -8,12 +8,15 @@ Three checks raise `AssertionError` with the spectrum, what was measured and wha
     The contract of a gap rule, property by property.
 `check_gradient`
     A pullback against finite differences, and against its own Jacobian-vector product.
+`check_function`
+    The divided differences of a function of eigenvalues against quotients, and derivatives at ties.
 
 They are built from named spectra, random matrices that have them, Hypothesis strategies, losses that do
 not depend on the gauge, and oracles in higher precision, all of which can be used alone. The kit needs
 hypothesis and mpmath, which the library itself does not.
 """
 
+from specgrad.testing.function_checks import check_function
 from specgrad.testing.gap_checks import check_gap
 from specgrad.testing.gap_properties import (
     GAP_PROPERTIES,
@@ -47,6 +50,7 @@ __all__ = [
     "banded",
     "batches",
     "bound_holds",
+    "check_function",
     "check_gap",
     "check_gradient",
     "check_solver",
