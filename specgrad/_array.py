@@ -3,7 +3,7 @@
 Shapes end in the matrix axes, ``(..., n, n)``; eigenvalues are ``(..., n)``.
 """
 
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -66,6 +66,7 @@ def namespace(array: Array) -> Namespace:
     return _NAMESPACES[kind]
 
 
+@cache  # one for all of its types of arrays, which may be compared
 def _without_wrappers(numpy: Namespace) -> Namespace:
     """NumPy's namespace with the bare reductions, whose wrappers in Python cost more than they do."""
     ufuncs = {"all": numpy.logical_and, "any": numpy.logical_or, "max": numpy.maximum, "min": numpy.minimum}

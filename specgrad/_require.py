@@ -35,7 +35,7 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
         error, wrong = ValueError, not holds(number)
     else:  # neither what Python brings nor an array with axes is a stand-in
         axes = getattr(number, "ndim", 0)
-        is_other = type(number).__module__ == "builtins" or (isinstance(axes, int) and axes > 0)
+        is_other = type(number).__module__ in ("builtins", "decimal") or (isinstance(axes, int) and axes > 0)
         error, wrong = TypeError, is_other and not (number is None and optional)
     if wrong:
         needed = f"{needed}, or None," if optional else needed

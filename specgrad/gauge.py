@@ -182,7 +182,8 @@ def _may_have_ties(values: Array) -> bool:
     magnitudes = xp.abs(values)
     # Ascending or by magnitude, equal eigenvalues are neighbours. One width for the batch is wide enough.
     smallest = xp.min(xp.abs(magnitudes[..., 1:] - magnitudes[..., :-1]))
-    return bool(smallest <= _TIES.width(xp.max(magnitudes), values))
+    # The way round that is no for NaN, which one matrix may have and the others not.
+    return not bool(smallest > _TIES.width(xp.max(magnitudes), values))
 
 
 def _explain(size: float) -> str:

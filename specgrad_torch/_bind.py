@@ -79,7 +79,7 @@ class TorchBinding(Evaluate):
         key = (build, values)
         try:
             found = _BUILT.get(key)
-        except TypeError:  # a value of the user's that has no hash
+        except Exception:  # a value of the user's that has no hash
             found = None
         if found is None:
             found = build(_views.VIEWS, *values)

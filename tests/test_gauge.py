@@ -61,6 +61,15 @@ def test_raise(backend, double):
         pullback((None, dependent(backend, double)))
 
 
+def test_a_matrix_of_nan_hides_no_other_of_its_batch(backend, double):
+    a = np.stack([np.full((3, 3), np.nan), np.diag([1.0, 2.0, 2.0])]).astype(double)
+    cotangent = np.zeros((2, 3, 3), dtype=double)
+    cotangent[1, 1, 2] = 1.0
+    _, pullback = vjp(eigh, backend.array(a), gauge=RaiseGauge(), check_finite=False)
+    with pytest.raises(GaugeError, match="relative size"):
+        pullback((None, backend.array(cotangent)))
+
+
 def test_a_tolerance_allows(backend, double):
     for policy in (RaiseGauge(tolerance=10.0), WarnGauge(tolerance=10.0)):
         _, pullback = vjp(eigh, tied(backend, double), gauge=policy)

@@ -9,7 +9,7 @@ from specgrad.testing import check_function
 
 
 @pytest.mark.parametrize(
-    "function", [*FUNCTIONS, Power(20), Power(-7.3), FromDerivative(np.cos, lambda x: -np.sin(x))], ids=repr
+    "function", [*FUNCTIONS, Power(20), Power(-7.3), FromDerivative(np.exp, np.exp)], ids=repr
 )
 def test_right_functions_pass(function):
     check_function(function, np)

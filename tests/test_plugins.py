@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from array_api_compat import array_namespace
 
-from specgrad import MaxRank, eigh, eigvalsh, expm, vjp
+from specgrad import DenseEigh, Fallback, MaxRank, Refined, eigh, eigvalsh, expm, vjp
 
 PACKAGE = Path(__file__).parent / "plugin_package"
 
@@ -134,6 +134,9 @@ WRONG_ANSWERS = {
     "nothing": lambda a: None,
     "the wrong order": lambda a: tuple(reversed(array_namespace(a).linalg.eigh(a))),
     "lists": lambda a: ([1.0, 2.0, 3.0], [[1.0, 0.0, 0.0]] * 3),
+    "a list of eigenvalues": lambda a: ([1.0, 2.0, 3.0], array_namespace(a).linalg.eigh(a)[1]),
+    "no eigenvalues": lambda a: (None, array_namespace(a).linalg.eigh(a)[1]),
+    "complex eigenvalues": lambda a: (a[0, :] * 1j, array_namespace(a).linalg.eigh(a)[1]),
 }
 
 
@@ -141,11 +144,11 @@ WRONG_ANSWERS = {
 @pytest.mark.parametrize("answer", WRONG_ANSWERS)
 def test_a_users_solver_that_answers_with_anything_else(backend, answer, precision):
     a, solver = backend.array(MATRIX.astype(precision)), Answering(WRONG_ANSWERS[answer])
-    for function in (eigh, expm, eigvalsh):
-        with pytest.raises(
-            TypeError, match=r"Answering.* answered with a .* are needed: eigenvalues of shape"
-        ):
-            function(a, solver=solver)
+    message = r"Answering.* answered with a .* are needed: real eigenvalues of shape"
+    for each in (solver, Fallback(solver, DenseEigh()), Refined(solver)):
+        for function in (eigh, expm, eigvalsh):
+            with pytest.raises(TypeError, match=message):
+                function(a, solver=each)
 
 
 def test_a_users_solver_that_answers_in_another_library():

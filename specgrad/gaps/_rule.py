@@ -126,4 +126,5 @@ class RoundingFloor:
 def require_floor(noise: RoundingFloor | None) -> None:
     """Raise unless the rounding floor of a rule is one, or None."""
     if noise is not None:
-        require_method(noise, "signal", "noise", "RoundingFloor()")
+        for method in ("signal", "signal_vjp"):
+            require_method(noise, method, "noise", "RoundingFloor()")

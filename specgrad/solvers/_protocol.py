@@ -2,7 +2,7 @@
 
 from typing import Protocol, TypeGuard
 
-from specgrad._array import is_array, namespace
+from specgrad._array import is_array, is_complex, namespace
 from specgrad._typing import Array
 
 __all__ = [
@@ -109,17 +109,24 @@ def solved(solver: Solver, a: Array) -> tuple[Array, Array]:
     """The solver's answer, or an error if it is not a pair of arrays that goes with `a`."""
     answer = solver.solve(a)
     given = answer if isinstance(answer, tuple | list) else (answer,)
-    if len(given) == 2:
+    if len(given) == 2 and all(_is_like(a, x) for x in given):
         values, vectors = given
-        is_like = type(vectors) is type(a) or (is_array(vectors) and namespace(vectors) is namespace(a))
-        if is_like and values.shape == a.shape[:-1] and vectors.shape == a.shape:
+        if values.shape == a.shape[:-1] and vectors.shape == a.shape and not is_complex(values):
             return values, vectors
-    said = " and ".join(f"a {type(x).__name__} of shape {getattr(x, 'shape', None)}" for x in given)
+    said = " and ".join(
+        f"a {type(x).__name__} of shape {getattr(x, 'shape', None)} and dtype {getattr(x, 'dtype', None)}"
+        for x in given
+    )
     raise TypeError(
         f"{solver!r} answered with {said}, and for a {type(a).__name__} of shape {tuple(a.shape)} two of its "
-        f"kind are needed: eigenvalues of shape {tuple(a.shape[:-1])}, and eigenvectors in the columns of "
-        f"{tuple(a.shape)}."
+        f"kind are needed: real eigenvalues of shape {tuple(a.shape[:-1])}, and eigenvectors in the columns "
+        f"of {tuple(a.shape)}."
     )
+
+
+def _is_like(a: Array, x: object) -> bool:
+    """Whether `x` is an array of the same library."""
+    return type(x) is type(a) or (is_array(x) and namespace(x) is namespace(a))
 
 
 def is_root_solver(solver: Solver | RootSolver) -> TypeGuard[RootSolver]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from specgrad._array import identity, namespace
 from specgrad._require import require_method
 from specgrad._typing import Array
-from specgrad.solvers._protocol import ConvergenceError, Solver, without_looking
+from specgrad.solvers._protocol import ConvergenceError, Solver, solved, without_looking
 from specgrad.validation import batch_index
 
 __all__ = ["Fallback", "is_convergence_failure", "solve_one_by_one"]
@@ -46,7 +46,7 @@ class Fallback:
     def solve(self, a: Array) -> tuple[Array, Array]:
         xp = namespace(a)
         try:
-            first = self.first.solve(a)
+            first = solved(self.first, a)
             if not bool(xp.any(_failed(*first))):
                 return first
             return _select(first, self.second, a)
@@ -68,7 +68,7 @@ class _SelectedFallback:
     second: Solver
 
     def solve(self, a: Array) -> tuple[Array, Array]:
-        return _select(self.first.solve(a), self.second, a)
+        return _select(solved(self.first, a), self.second, a)
 
 
 def is_convergence_failure(error: Exception) -> bool:
@@ -95,7 +95,7 @@ def _first_success(
     not_finite: tuple[Array, Array] | None = None
     for solver in solvers:
         try:
-            result = solver.solve(matrix)
+            result = solved(solver, matrix)
         except Exception as error:
             if not is_convergence_failure(error):
                 raise
@@ -123,7 +123,7 @@ def _select(first: tuple[Array, Array], second: Solver, a: Array) -> tuple[Array
     """The first result where it is finite, that of the second solver elsewhere."""
     xp = namespace(a)
     failed = _failed(*first)
-    values, vectors = second.solve(xp.where(failed[..., None, None], a, identity(a)))
+    values, vectors = solved(second, xp.where(failed[..., None, None], a, identity(a)))
     return (
         xp.where(failed[..., None], values, first[0]),
         xp.where(failed[..., None, None], vectors, first[1]),

@@ -97,7 +97,8 @@ class _InDoublePrecision:
 
     def solve(self, a: Array) -> tuple[Array, Array]:
         xp = namespace(a)
-        values, vectors = self.solver.solve(xp.astype(a, xp.complex128 if is_complex(a) else xp.float64))
+        wide = xp.astype(a, xp.complex128 if is_complex(a) else xp.float64)
+        values, vectors = solved(self.solver, wide)
         return xp.astype(values, real_part(a).dtype), xp.astype(vectors, a.dtype)
 
 

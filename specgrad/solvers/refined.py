@@ -20,7 +20,7 @@ from specgrad._array import (
 )
 from specgrad._require import require, require_method
 from specgrad._typing import Array
-from specgrad.solvers._protocol import Solver, without_looking
+from specgrad.solvers._protocol import Solver, solved, without_looking
 from specgrad.solvers._twice_precision import gram_defect, residual
 from specgrad.solvers.dense import DenseEigh
 
@@ -91,7 +91,7 @@ class Refined:
 
     def solve(self, a: Array) -> tuple[Array, Array]:
         xp = namespace(a)
-        values, vectors = self.solver.solve(a)
+        values, vectors = solved(self.solver, a)
         if a.shape[-1] < 2:
             return values, vectors
         for _ in range(self.steps):

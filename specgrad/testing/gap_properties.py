@@ -137,7 +137,7 @@ def finite_with_floor(rule: GapRule, values: Array) -> None:
     noise = getattr(rule, "noise", None)
     if noise is None:
         return
-    if not hasattr(noise, "signal"):
+    if not (hasattr(noise, "signal") and hasattr(noise, "signal_vjp")):
         raise AssertionError(f"its noise is {noise!r}, and a RoundingFloor or None is needed.")
     xp = namespace(values)
     if not bool(xp.all(xp.isfinite(rule.matrix(values)))):
