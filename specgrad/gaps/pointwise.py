@@ -55,8 +55,12 @@ class ExactGap:
         require_floor(self.noise)
 
     def matrix(self, values: Array) -> Array:
-        gaps = differences(values)
-        return reciprocal(gaps, where=off_diagonal(values) if self.noise is None else gaps != 0)
+        xp, gaps = namespace(values), differences(values)
+        if self.noise is not None:
+            return reciprocal(gaps, where=gaps != 0)
+        # Infinite on the diagonal by a sum, as a selection for each matrix of a batch takes longer.
+        infinite = xp.full((), xp.inf, dtype=values.dtype, device=device(values))
+        return xp.reciprocal(gaps + xp.where(off_diagonal(values), 0.0, infinite))
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)
