@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 
 from typer.testing import CliRunner
 
-from specgrad import DenseEigh, DenseSVD, gaps
+from specgrad import DenseEigh, DenseSVD, gaps, truncation
 from specgrad.cli.app import app
 from specgrad.cli.comparison import DOMINANT, Case, closed_form, compare, digits_cases
 from specgrad.cli.learning import Backend, Split, descend, load_splits, loss_and_gradient
@@ -139,11 +139,13 @@ def test_comparison_shows_what_an_exact_tie_does():
     assert {"ExactGap", "TopNGap"} <= failed <= {"ExactGap", "TopNGap", "torch.linalg.eigh"}
 
 
-def test_info_lists_solvers_rules_and_backends():
+def test_info_lists_what_there_is_to_choose_from_and_backends():
     result = run("info")
     assert result.exit_code == 0, result.output
     for name in ("DenseEigh", "DenseSVD", "PowerIteration", *gaps.__all__):
         assert (name in result.output) == (name not in ("GapRule", "RoundingFloor"))
+    for name in set(truncation.__all__) - {"Truncation"}:
+        assert (f"\n{name} " in result.output) == (name not in ("Both", "Either")), name
     assert re.search(rf"^numpy +{re.escape(np.__version__)}", result.output, re.MULTILINE)
     for backend in ("array_api_strict", "torch", "cupy", "jax"):
         assert re.search(rf"^{backend} +(\d|not installed)", result.output, re.MULTILINE)

@@ -60,7 +60,7 @@ def demo(
 
 @app.command()
 def info() -> None:
-    """List solvers, gap rules, and array libraries with their versions."""
+    """List solvers, gap rules, truncations, and array libraries with their versions."""
     print_info(Console())
 
 

@@ -1,5 +1,6 @@
 """``specgrad info``: what there is to choose from, and what is installed."""
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
@@ -7,6 +8,7 @@ from rich.table import Table
 
 from specgrad import gaps
 from specgrad.cli.plugins import BUILT_IN_SOLVERS, published_solvers
+from specgrad.truncation import EigenvalueFloor, EnergyRatio, MaxRank, RayleighMismatch
 
 __all__ = ["print_info"]
 
@@ -21,9 +23,11 @@ _BACKENDS = {
 
 
 def print_info(console: Console) -> None:
-    """Print the solvers, the gap rules and the backends."""
+    """Print the solvers, the gap rules, the truncations and the backends."""
     console.print(f"specgrad {_version('specgrad') or 'from a folder, not installed'}")
-    console.print(_solvers(), _gap_rules(), _backends())
+    gap_rules = [getattr(gaps, name) for name in gaps.__all__ if name.endswith("Gap")]
+    truncations = [MaxRank, EigenvalueFloor, EnergyRatio, RayleighMismatch]
+    console.print(_solvers(), _values("Gap rule", gap_rules), _values("Truncation", truncations), _backends())
 
 
 def _solvers() -> Table:
@@ -35,12 +39,10 @@ def _solvers() -> Table:
     return table
 
 
-def _gap_rules() -> Table:
-    table = _table("Gap rule", "Summary")
-    for name in gaps.__all__:
-        if name.endswith("Gap"):
-            summary = (getattr(gaps, name).__doc__ or "").partition("\n")[0]
-            table.add_row(name, summary.replace("`", ""))
+def _values(heading: str, kinds: Sequence[type]) -> Table:
+    table = _table(heading, "Summary")
+    for kind in kinds:
+        table.add_row(kind.__name__, (kind.__doc__ or "").partition("\n")[0].replace("`", ""))
     return table
 
 
