@@ -82,7 +82,7 @@ def zca_whiten(
     -----
     The gradient is exact at every gap. Composed from eigenvectors it is wrong where whitening drives its
     input, all eigenvalues equal: see `ThroughEigenvectors`. It has the power -3/2 of the covariance in it,
-    which float32 holds for data of sizes from 1e-12 to 1e13.
+    which float32 holds for data of sizes from 1e-12 to 1e12.
 
     References
     ----------

@@ -117,6 +117,19 @@ def test_gradient_of_denoising(backend, double, options):
     check_gradient(pca_denoise, x, weight, bias, hermitian=False, radius=0.01, **options)
 
 
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_gradient_of_whitening_in_single_precision_at_both_ends_of_its_range(backend, size):
+    generator = np.random.default_rng(4)
+    data, cotangent = generator.standard_normal((2, 4, 50))
+    gradients = []
+    for precision in ("float32", "float64"):
+        x = backend.array((size * data.astype("float32")).astype(precision))
+        _, pullback = vjp(zca_whiten, x)
+        gradients.append(backend.numpy(pullback((backend.array(cotangent.astype(precision)), None, None))[0]))
+    single, exact = (gradient.astype("float64") for gradient in gradients)
+    assert np.linalg.norm(single - exact) <= 1e-4 * np.linalg.norm(exact)
+
+
 @pytest.mark.parametrize("function", [zca_whiten, pca_denoise])
 def test_gradient_without_weight_and_bias(backend, function):
     check_gradient(function, backend.array(samples(shape=(6, 20))), hermitian=False, radius=0.01)

@@ -90,7 +90,6 @@ class ApplyFunction:
                 total = self.gradient.vjp(self.function, self._decomposition(arrays[0], outputs), g_image)
         if g_values is not None or g_vectors is not None:
             if isinstance(self.gradient, ThroughSolver):
-                g_values, g_vectors = _filled(g_values, values), _filled(g_vectors, vectors)
                 through_outputs = self.gradient.solver.vjp(arrays[0], (g_values, g_vectors))
             else:
                 through_outputs = vjp_of_rule(self._gap, binding, values, vectors, g_values, g_vectors)
@@ -180,11 +179,6 @@ def _unpack(rest: Arrays) -> tuple[Array | None, Array, Array, Array]:
     """``([rank,] l, V, E)`` as the mask of what is kept, or None, and the other three."""
     *rank, values, vectors, direction = rest
     return (leading(rank[0], values.shape[-1]) if rank else None), values, vectors, direction
-
-
-def _filled(cotangent: Array | None, like: Array) -> Array:
-    """The cotangent, zeros for None."""
-    return namespace(like).zeros_like(like) if cotangent is None else cotangent
 
 
 def _is_full(rank: Array | None, size: int) -> bool:
