@@ -44,7 +44,7 @@ _STAND_INS: dict[type, bool] = {}
 _PRECISIONS: dict[tuple[type, Any], "_Precision"] = {}
 _DLPACK_CPU = 1
 # Products, missing entries or storage of their own, which the formulas would pass over.
-_OTHER_MEANINGS = ("numpy.matrix", "numpy.ma.", "scipy.sparse.")
+_OTHER_MEANINGS = ("numpy.matrix", "numpy.ma.", "scipy.sparse.", "torch.masked.")
 
 
 def is_array(x: object) -> bool:

@@ -8,7 +8,7 @@ from specgrad._require import require, require_method
 from specgrad._typing import Array
 from specgrad.divided_differences import mean_or_quotient, second_difference, second_from_first
 from specgrad.domains import Domain
-from specgrad.functions import MatrixFunction, domain_of
+from specgrad.functions import MatrixFunction, answer_of, domain_of
 
 __all__ = ["FromDerivative", "Shifted"]
 
@@ -73,7 +73,7 @@ class FromDerivative:
     Parameters
     ----------
     function, derivative : callable
-        Elementwise, array to array, written for any array library (or for the one you use).
+        Elementwise and real, array to array, written for any array library (or for the one you use).
 
     Raises
     ------
@@ -106,7 +106,7 @@ class FromDerivative:
         return self.function(values)
 
     def divided_difference(self, x: Array, y: Array) -> Array:
-        return mean_or_quotient(self.function, self.derivative, x, y)
+        return mean_or_quotient(self.function, lambda u: answer_of(self.derivative, u), x, y)
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         return second_from_first(self, self.derivative, x, y, z)

@@ -6,8 +6,9 @@ r"""Divided differences where no closed form is at hand: as means of a derivativ
 By Gauss-Legendre quadrature there is no subtraction, so close arguments do no harm. With 7 points the
 error is below rounding as long as the arguments differ by at most a quarter of the distance over which the
 derivative changes by its own size, such as that from a singularity; for others the difference quotient loses
-one digit at most. Where nobody says how long that is, the quotient tells whether the mean can be trusted,
-within its own rounding.
+one digit, and in second differences of a power close to 0 or 1 as many more as these are small by. Where
+nobody says how long that distance is, the quotient tells whether the mean can be trusted, within its own
+rounding.
 
 Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), appendix B.16.
 """
@@ -62,7 +63,8 @@ def mean_or_quotient(
     f_x, f_y, gap = function(x), function(y), x - y
     rounding = eps(x) * (xp.abs(f_x) + xp.abs(f_y) + xp.abs(mean) * (xp.abs(x) + xp.abs(y)))
     confirmed = xp.abs(mean * gap - (f_x - f_y)) <= _AGREE * rounding
-    close = confirmed | (gap == 0)  # at a tie the derivative may be infinite, which confirms nothing
+    # An infinite derivative confirms nothing, as between opposite arguments of 1/x; at a tie it is right.
+    close = (confirmed & xp.isfinite(mean)) | (gap == 0)
     return xp.where(close, mean, (f_x - f_y) / xp.where(close, 1.0, gap))
 
 

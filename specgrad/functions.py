@@ -12,11 +12,12 @@ with ``second_divided_difference(x, y, z)`` has second derivatives exact at ties
 ``domain`` gets its eigenvalues checked.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Protocol
 
-from specgrad._array import eps, namespace
+from specgrad._array import eps, is_array, is_complex, is_floating, namespace
 from specgrad._require import require
 from specgrad._typing import Array
 from specgrad.divided_differences import second_from_first_or_mean
@@ -31,6 +32,7 @@ __all__ = [
     "One",
     "Power",
     "Sqrt",
+    "answer_of",
     "domain_of",
 ]
 
@@ -39,7 +41,7 @@ class MatrixFunction(Protocol):
     """What a matrix function must offer."""
 
     def __call__(self, values: Array) -> Array:
-        """``f`` of each entry."""
+        """``f`` of each entry, real."""
 
     def divided_difference(self, x: Array, y: Array) -> Array:
         """``f[x, y]``, symmetric, elementwise with broadcasting; ``f'(x)`` where they agree."""
@@ -215,3 +217,20 @@ class One:
 def domain_of(function: MatrixFunction) -> Domain | None:
     """The domain of a function that has one."""
     return getattr(function, "domain", None)
+
+
+def answer_of(function: Callable[[Array], Array], x: Array) -> Array:
+    """``f(x)``, or an error unless it is a real number for each entry of `x`."""
+    answer = function(x)
+    if is_array(answer) and namespace(answer) is namespace(x) and tuple(answer.shape) == tuple(x.shape):
+        if is_floating(answer) and not is_complex(answer):
+            return answer
+        said = f"dtype {answer.dtype}"
+    else:
+        said = f"a {type(answer).__name__} of shape {getattr(answer, 'shape', None)}"
+    raise TypeError(
+        f"{function!r} answered with {said}, and for an array of shape {tuple(x.shape)} and dtype {x.dtype} "
+        "one like it is needed, a real number for each entry: turn a condition into 1.0 and 0.0, add a "
+        "constant to zeros_like, and take a complex function apart, such as exp(-i t l) into cos(t l) and "
+        "-sin(t l)."
+    )

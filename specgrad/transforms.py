@@ -29,7 +29,8 @@ def vjp(function: Callable[..., Any], /, *args: Any, **options: Any) -> tuple[An
     pullback : callable
         ``pullback(cotangents)`` is a tuple with one cotangent for each array argument, in its shape and
         dtype. `cotangents` is a tuple like `output`, with None for zero; or an array, where the output
-        is one. Complex cotangents follow ``dL = Re <g, dA>``.
+        is one. Complex cotangents follow ``dL = Re <g, dA>``. It has copies of what it reads, so arguments
+        and output may be modified in place.
 
     Raises
     ------
@@ -52,6 +53,9 @@ def vjp(function: Callable[..., Any], /, *args: Any, **options: Any) -> tuple[An
     recorder = _Recorder()
     output = _on(recorder, function)(*args, **options)
     primitive, arrays, outputs = recorder.call(function)
+    unread = getattr(primitive, "unread_outputs", ())
+    arrays = tuple(map(_copy, _only_read(arrays, getattr(primitive, "unread_inputs", ()))))
+    output, outputs = _owned(output, unread), _only_read(outputs, unread)
 
     def pullback(cotangents: Any) -> Arrays:
         leaves = _leaves(cotangents, output)
@@ -139,6 +143,23 @@ class _Recorder(Evaluate):
         return self.first
 
 
+def _only_read(arrays: tuple[Array | None, ...], unread: tuple[int, ...]) -> tuple[Array | None, ...]:
+    """The arrays, without those at positions that no derivative reads."""
+    return tuple(None if position in unread else array for position, array in enumerate(arrays))
+
+
+def _owned(output: Any, unread: tuple[int, ...]) -> Any:
+    """The output in memory of its own where the derivative reads it, or more that it is a view of."""
+    if not isinstance(output, tuple):
+        return output if 0 in unread else _copy(output)
+    named: Any = type(output)
+    return named(*(array if position in unread else _copy(array) for position, array in enumerate(output)))
+
+
+def _copy(array: Array | None) -> Array | None:
+    return None if array is None else namespace(array).asarray(array, copy=True)
+
+
 def _on(recorder: _Recorder, function: Callable[..., Any]) -> Callable[..., Any]:
     if not hasattr(function, "bound"):
         raise TypeError(
@@ -182,7 +203,7 @@ def _leaves(cotangents: Any, output: Any) -> tuple[Array | None, ...]:
     for position, (cotangent, leaf) in enumerate(zip(given, expected, strict=True)):
         if cotangent is not None:
             _require_like(f"The cotangent of output {position}", cotangent, leaf)
-    return given
+    return tuple(g if g is None else _like(g, leaf) for g, leaf in zip(given, expected, strict=True))
 
 
 def _described(cotangents: Any) -> str:

@@ -165,11 +165,11 @@ def _by_operations(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
     steps = tuple(array - start for array, start in zip(arrays, fixed, strict=True))
     outputs = tuple(output.detach() for output in primitive.forward(*fixed))
     half_way = tuple(start + 0.5 * step for start, step in zip(fixed, steps, strict=True))
-    middle = _moved(outputs, primitive.jvp(Evaluate(), fixed, outputs, steps), 0.5)
+    middle = _moved(outputs, primitive.jvp(_TRACED, fixed, outputs, steps), 0.5)
     return _moved(outputs, primitive.jvp(_FirstOrder(), half_way, middle, steps), 1.0)
 
 
-class _FirstOrder(Evaluate):
+class _FirstOrder(_Traced):
     """Applies a derivative that is a primitive, linear in its last array, to first order in the others."""
 
     def apply(self, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
@@ -178,7 +178,7 @@ class _FirstOrder(Evaluate):
         steps = tuple(array - start for array, start in zip(given, fixed, strict=True))
         outputs = primitive.forward(*fixed, direction)
         along = (*steps, torch.zeros_like(direction))
-        return _moved(outputs, primitive.jvp(Evaluate(), (*fixed, direction), outputs, along), 1.0)
+        return _moved(outputs, primitive.jvp(_TRACED, (*fixed, direction), outputs, along), 1.0)
 
 
 def _keep(ctx: Any, primitive: Primitive, arrays: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:

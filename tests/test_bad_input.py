@@ -28,9 +28,11 @@ from specgrad import (
     covariance,
     eigh,
     eigvalsh,
+    matrix_function,
     sqrtm,
     vjp,
 )
+from specgrad._array import namespace
 from specgrad.solvers import DenseEigh
 
 
@@ -240,6 +242,25 @@ def test_a_gradient_rule_without_forward_mode_is_named_at_once():
 
     with pytest.raises(TypeError, match="a value with a method jvp is needed"):
         sqrtm(np.eye(2), gradient=ReverseOnly())
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda xp, x: x < 1.5, "dtype .*bool.*turn a condition into 1.0 and 0.0"),
+        (lambda xp, x: xp.astype(x, xp.complex128), r"dtype .*complex128.*exp\(-i t l\) into cos"),
+        (lambda xp, x: 2.0, r"a float of shape None.*shape \(2,\).*zeros_like"),
+        (lambda xp, x: x[:1, ...], r"of shape .*1.*shape \(2,\)"),
+    ],
+    ids=["bool", "complex", "number", "shape"],
+)
+def test_a_function_that_answers_with_no_real_number_for_each_eigenvalue(backend, answer, said):
+    a, xp = backend.array(np.diag([1.0, 2.0])), namespace(backend.array(np.eye(2)))
+    with pytest.raises(TypeError, match=said):
+        matrix_function(a, FromDerivative(lambda x: answer(xp, x), lambda x: x))
+    _, pullback = vjp(matrix_function, a, FromDerivative(lambda x: x, lambda x: answer(xp, x)))
+    with pytest.raises(TypeError, match="answered with"):
+        pullback(a)
 
 
 def test_size_one(backend, dtype):

@@ -107,6 +107,21 @@ def test_a_function_from_its_derivative_is_safe_near_ties(backend):
     np.testing.assert_allclose(measured, x**2 + x * y + y**2, rtol=1e-14)
 
 
+def test_a_derivative_that_is_infinite_between_opposite_arguments_confirms_nothing(backend):
+    """As for the eigenvalues of a chiral Hamiltonian, which come in pairs of opposite sign."""
+    reciprocal = FromDerivative(lambda x: 1 / x, lambda x: -1 / (x * x))
+    root = FromDerivative(
+        lambda x: backend.xp.sign(x) * backend.xp.sqrt(backend.xp.abs(x)),
+        lambda x: 0.5 / backend.xp.sqrt(backend.xp.abs(x)),
+    )
+    x = backend.array(np.array([-2.0, 4.0]))
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(backend.numpy(reciprocal.divided_difference(x, -x)), [0.25, 0.0625])
+        np.testing.assert_array_equal(
+            backend.numpy(root.divided_difference(x, -x)), backend.numpy(root(x) / x)
+        )
+
+
 def own_functions(xp):
     """``f`` and ``f'`` for a backend, ``f`` for the oracle, and pairs of arguments."""
     near_zero = [(0.0, 1e-9), (0.0, 1e-12), (1e-17, -2e-17), (0.0, 0.3), (0.0, 4.0), (-1.0, 1.0)]

@@ -228,6 +228,16 @@ def test_exported_keeps_the_rule_at_an_exact_tie(strict):
     torch.testing.assert_close(gradient(program, TIED), tied_subspace_gradient(), **ROUNDING)
 
 
+def test_exported_strictly_keeps_truncated_functions():
+    def projector(a):
+        return specgrad_torch.spectral_projector(a, EnergyRatio(0.9))[..., 0, -1].sum()
+
+    a = matrices(RAGGED)
+    with _dynamo_may_say_that_it_looks_through_caches():
+        program = exported(projector, a, strict=True)
+    torch.testing.assert_close(gradient(program, a), gradient(projector, a), **ROUNDING)
+
+
 @pytest.mark.parametrize("options", [{}, {"gap": ExactGap()}, {"truncation": EnergyRatio(0.9)}], ids=repr)
 def test_exported_has_the_hessian_of_eager(options):
     a = matrices(RAGGED[0])

@@ -1,5 +1,7 @@
 """Strides, dtypes and sizes of the input, and independence of the matrices of a batch."""
 
+import warnings
+
 import pytest
 from torch_cases import RAGGED, gradient, loss, matrices, specgrad_torch, torch
 
@@ -93,3 +95,11 @@ def test_sparse_tensors_are_refused(layout, check_finite):
         options = {} if function is specgrad_torch.covariance else {"check_finite": check_finite}
         with pytest.raises(TypeError, match=r"layout torch.sparse_.*to_dense\(\)"):
             function(a, **options)
+
+
+def test_masked_tensors_are_refused():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they are a prototype
+        masked = torch.masked.masked_tensor(torch.eye(3), torch.ones(3, 3, dtype=torch.bool))
+    with pytest.raises(TypeError, match="a is a MaskedTensor, and a dense array is needed"):
+        specgrad_torch.eigh(masked)

@@ -127,6 +127,13 @@ def test_a_layer_moves_with_its_network(layer):
     assert network[0].running_matrix.device.type == "meta"
 
 
+def test_a_layer_takes_its_device_not_the_default(layer):
+    with torch.device("meta"):
+        module = layer(6, device="cpu")
+        module.reset_parameters()
+    assert module(inputs().float()).isfinite().all()
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("shape", SHAPES, ids=len)
 def test_every_rank_is_samples_of_channels(layer, shape, training):

@@ -1,7 +1,9 @@
-"""The layers under `torch.compile`, without values, and how many decompositions they make."""
+"""The layers under `torch.compile` and `torch.export`, without values; how many decompositions they make."""
 
+import io
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 
 import pytest
@@ -59,6 +61,28 @@ def test_compiled_equals_eager_in_training_and_evaluation(name):
             torch.testing.assert_close(compiled.state_dict()[key], tensor)
     counts = [tensor for key, tensor in compiled.state_dict().items() if key.endswith("batches_tracked")]
     assert counts == [2]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_exported_saved_and_loaded_equals_eager(name, training, strict):
+    torch.manual_seed(0)
+    module = LAYERS[name](dtype=torch.float64).train(training)
+    with warnings.catch_warnings():
+        # array_api_compat caches the namespace of a type, which never changes.
+        warnings.filterwarnings("ignore", message=r".*`functools.lru_cache`-wrapped", category=UserWarning)
+        program = torch.export.export(module, (inputs(),), strict=strict)
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    loaded = torch.export.load(file).module()
+    for one, other in zip(
+        output_and_gradient(loaded, inputs(1)), output_and_gradient(module, inputs(1)), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+    for key, tensor in loaded.state_dict().items():  # without those that the program does not need
+        torch.testing.assert_close(module.state_dict()[key], tensor)
 
 
 def test_compiled_layer_follows_the_hybrid_protocol():

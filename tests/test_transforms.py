@@ -3,7 +3,21 @@
 import numpy as np
 import pytest
 
-from specgrad import EighResult, MaxRank, covariance, eigh, eigvalsh, jvp, powm, vjp, zca_whiten
+from specgrad import (
+    EighResult,
+    MaxRank,
+    NewtonSchulz,
+    covariance,
+    eigh,
+    eigvalsh,
+    jvp,
+    logm,
+    powm,
+    sqrtm,
+    vjp,
+    zca_whiten,
+)
+from specgrad._array import is_floating
 
 
 def small(backend):
@@ -33,6 +47,39 @@ def test_a_pullback_can_be_called_again(backend):
     _, pullback = vjp(eigvalsh, small(backend))
     g = backend.array(np.ones(3))
     np.testing.assert_array_equal(backend.numpy(pullback(g)[0]), backend.numpy(pullback(g)[0]))
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (eigh, {}),
+        (eigh, {"truncation": MaxRank(2)}),
+        (logm, {}),
+        (sqrtm, {"solver": NewtonSchulz(12)}),
+        (covariance, {}),
+        (zca_whiten, {}),
+    ],
+)
+def test_a_pullback_does_not_see_what_is_written_into_arrays(backend, function, options):
+    a = backend.array(np.array([[2.0, 0.5, 0.1], [0.5, 3.0, 0.2], [0.1, 0.2, 4.0]]))
+    output, pullback = vjp(function, a, **options)
+    leaves = output if isinstance(output, tuple) else (output,)
+    g = tuple(x + 1.0 if is_floating(x) else None for x in leaves)
+    g = g if isinstance(output, tuple) else g[0]
+    before = backend.numpy(pullback(g)[0])
+    for array in (a, *leaves):
+        array *= 2  # in place, where arrays can be written to
+    np.testing.assert_array_equal(backend.numpy(pullback(g)[0]), before)
+
+
+def test_cotangents_come_in_the_dtype_of_the_output(backend):
+    a = backend.array(np.array([[2.0, 1j], [-1j, 3.0]]))
+    g = np.array([[1.0, 0.5], [0.5, 2.0]])
+    _, pullback = vjp(logm, a)
+    expected = backend.numpy(pullback(backend.array(g.astype("complex128")))[0])
+    for dtype in ("float64", "float32", "int64"):
+        measured = backend.numpy(pullback(backend.array((2 * g).astype(dtype)))[0])
+        np.testing.assert_array_equal(measured, 2 * expected)
 
 
 def test_tangents(backend):

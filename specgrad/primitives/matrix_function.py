@@ -10,7 +10,7 @@ from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.derivatives.matrix_function import frechet, second_derivative
 from specgrad.domains import Domain, NonNegative
-from specgrad.functions import MatrixFunction, domain_of
+from specgrad.functions import MatrixFunction, answer_of, domain_of
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gradients import (
     DaleckiiKrein,
@@ -63,7 +63,7 @@ class ApplyFunction:
         domain = domain_of(self.function)
         values = _without_rounding(domain, values)
         if self.truncation is None:
-            image = self.function(_defined(domain, values))
+            image = answer_of(self.function, _defined(domain, values))
             return (vectors * as_row(image)) @ adjoint(vectors), values, vectors
         xp = namespace(values)
         if self.semidefinite:
@@ -72,7 +72,7 @@ class ApplyFunction:
             values, vectors = by_magnitude(values, vectors)
         rank = rank_by(self.truncation, a, values, vectors)
         kept = leading(rank, values.shape[-1])
-        image = self.function(_defined(domain, stand_in(values, kept)))
+        image = answer_of(self.function, _defined(domain, stand_in(values, kept)))
         image = xp.where(kept, image, 0.0)
         return (vectors * as_row(image)) @ adjoint(vectors), rank, values, vectors
 

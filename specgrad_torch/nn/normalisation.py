@@ -83,7 +83,8 @@ class CovarianceNormalisation(nn.Module):
         """Forget the batches: mean 0 and matrix I."""
         if self.track_running_stats:
             self.running_mean.zero_()
-            self.running_matrix.copy_(torch.eye(self.running_matrix.shape[-1]))
+            matrix = self.running_matrix
+            matrix.copy_(torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device))
             self.num_batches_tracked.zero_()
 
     def reset_parameters(self) -> None:
@@ -135,10 +136,9 @@ class CovarianceNormalisation(nn.Module):
             flat, mean, matrix = self.filter(self._samples(x), self.weight, bias)
             y = self._like(flat, x)
         if self.training and self.track_running_stats and self.running_mean is not None:
-            self._track(mean.detach(), matrix.detach())  # also from forward mode, which no_grad leaves on
+            self._track(mean.detach(), matrix.detach())
         return y
 
-    @torch.no_grad()
     def _track(self, mean: Tensor, matrix: Tensor) -> None:
         """Move the running statistics, unless those of this batch are not finite."""
         mean, matrix = mean.to(self.running_mean.dtype), matrix.to(self.running_matrix.dtype)
