@@ -44,7 +44,7 @@ _STAND_INS: dict[type, bool] = {}
 _PRECISIONS: dict[tuple[type, Any], "_Precision"] = {}
 _DLPACK_CPU = 1
 # Products, missing entries or storage of their own, which the formulas would pass over.
-_OTHER_MEANINGS = ("numpy.matrix", "numpy.ma.", "scipy.sparse.", "torch.masked.")
+_OTHER_MEANINGS = ("numpy.matrix", ".Masked", "scipy.sparse.")
 
 
 def is_array(x: object) -> bool:
@@ -52,7 +52,7 @@ def is_array(x: object) -> bool:
     kind = type(x)
     if kind not in _ARRAYS:
         bases = (f"{base.__module__}.{base.__name__}" for base in kind.__mro__)
-        _ARRAYS[kind] = not any(name.startswith(_OTHER_MEANINGS) for name in bases)
+        _ARRAYS[kind] = not any(other in name for name in bases for other in _OTHER_MEANINGS)
     return _ARRAYS[kind] and hasattr(x, "dtype") and hasattr(x, "shape") and hasattr(x, "ndim")
 
 

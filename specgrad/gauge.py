@@ -30,6 +30,7 @@ __all__ = [
     "ProjectGauge",
     "RaiseGauge",
     "WarnGauge",
+    "cuts_a_tie",
 ]
 
 
@@ -184,6 +185,19 @@ def _may_have_ties(values: Array) -> bool:
     smallest = xp.min(xp.abs(magnitudes[..., 1:] - magnitudes[..., :-1]))
     # The way round that is no for NaN, which one matrix may have and the others not.
     return not bool(smallest > _TIES.width(xp.max(magnitudes), values))
+
+
+def cuts_a_tie(values: Array, rank: Array, but_at_zero: bool) -> bool:
+    """Whether the first `rank` (...) of eigenvalues (..., n) end inside a tie; both must be readable."""
+    xp, size = namespace(values), values.shape[-1]
+    position = xp.astype(rank, xp.int64)[..., None]
+    last, next_one = (
+        xp.take_along_axis(values, p, axis=-1) for p in (position - 1, xp.where(position < size, position, 0))
+    )
+    tied = (position < size) & (xp.abs(last - next_one) <= _TIES.tie_width(values))
+    if but_at_zero:
+        tied = tied & (xp.abs(last) > size * eps(values) * xp.abs(values[..., :1]))
+    return bool(xp.any(tied))
 
 
 def _explain(size: float) -> str:

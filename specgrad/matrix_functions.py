@@ -111,6 +111,11 @@ def spectral_projector(
     TypeError, ValueError, ConvergenceError
         As `matrix_function`.
 
+    Warns
+    -----
+    GaugeWarning
+        Where the truncation is seen to keep a repeated eigenvalue in part, which part being arbitrary.
+
     Examples
     --------
     >>> import numpy as np
@@ -141,6 +146,8 @@ def evaluate(
     outputs = binding.apply(primitive, a + shift * identity(a) if shift else a)
     if check_finite or is_root_solver(method.solver):
         method.judge(binding, outputs)
+    if check_finite:
+        method.warn_of_cut(binding, outputs)
     return outputs[0]
 
 

@@ -5,9 +5,11 @@ from typing import TypeAlias, cast
 
 from specgrad._require import require_method
 from specgrad._typing import Arrays
+from specgrad._warn import warn_once
 from specgrad.bind import Binding, Primitive
 from specgrad.derivatives.newton_schulz import residual
-from specgrad.functions import InverseSqrt, MatrixFunction, Sqrt, domain_of
+from specgrad.functions import InverseSqrt, MatrixFunction, One, Sqrt, domain_of
+from specgrad.gauge import GaugeWarning, cuts_a_tie
 from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
 from specgrad.primitives import ApplyFunction, SquareRoot
 from specgrad.solvers import (
@@ -84,6 +86,21 @@ class Method:
         if domain is not None and values is not None:
             rank = None if self.truncation is None else binding.view(outputs[1])
             require_domain(values, rank, self.function, domain)
+
+    def warn_of_cut(self, binding: Binding, outputs: Arrays) -> None:
+        """Warn where a repeated eigenvalue is seen to be kept in part, which part being arbitrary."""
+        if self.truncation is None:
+            return
+        rank, values = (binding.view(output) for output in outputs[1:3])
+        if rank is None or values is None or 0 in values.shape:
+            return
+        if cuts_a_tie(values, rank, but_at_zero=not isinstance(self.function, One)):
+            warn_once(
+                f"{self.truncation} keeps a repeated eigenvalue in part: which of its eigenvectors are kept "
+                "is arbitrary, and so are the result and its gradient. Keep all of them or none, such as by "
+                "a MaxRank that ends where the eigenvalues have a gap, or by an EigenvalueFloor.",
+                GaugeWarning,
+            )
 
     def _primitive(self, seen: bool | None, binding: Binding, semidefinite: bool) -> Primitive:
         if is_root_solver(self.solver):

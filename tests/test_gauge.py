@@ -2,19 +2,32 @@
 
 import itertools
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 
-from specgrad import GaugeError, GaugeWarning, ProjectGauge, RaiseGauge, WarnGauge, eigh, vjp
+from specgrad import (
+    GaugeError,
+    GaugeWarning,
+    MaxRank,
+    ProjectGauge,
+    RaiseGauge,
+    WarnGauge,
+    eigh,
+    expm,
+    powm,
+    spectral_projector,
+    vjp,
+)
 from specgrad.testing import ClusterLoss, gap_spectrum
 
 _PLACES = itertools.count()
 
 
 def at_a_new_place():
-    """A function that calls its argument from a line of code that nothing has run before."""
-    call = compile("lambda pullback, cotangents: pullback(cotangents)", f"place {next(_PLACES)}", "eval")
+    """A function that calls its first argument from a line of code that nothing has run before."""
+    call = compile("lambda function, *args: function(*args)", f"place {next(_PLACES)}", "eval")
     return eval(call, {"__name__": "a user's module"})
 
 
@@ -47,6 +60,33 @@ def test_warning_comes_once_per_place(backend, double):
             first(pullback, (None, g))
         second(pullback, (None, g))
     assert [each.filename for each in caught] == [x.__code__.co_filename for x in (first, second)]
+
+
+@pytest.mark.parametrize(
+    ("function", "values"),
+    [
+        (spectral_projector, (1.0, 2.0, 2.0, 3.0)),
+        (spectral_projector, (0.0, 0.0, 0.0, 3.0)),
+        (expm, (2.0,) * 4),
+    ],
+)
+def test_a_truncation_that_keeps_a_repeated_eigenvalue_in_part_says_so(backend, double, function, values):
+    a = np.stack([np.diag((1.0, 2.0, 3.0, 4.0)), np.diag(values)]).astype(double)
+    with pytest.warns(GaugeWarning, match=r"MaxRank\(rank=2\) keeps a repeated eigenvalue in part"):
+        at_a_new_place()(partial(function, truncation=MaxRank(2)), backend.array(a))
+
+
+def test_a_truncation_at_a_gap_or_among_zeros_that_change_nothing_is_silent(backend, double):
+    for function, values in (
+        (spectral_projector, (1.0, 1.0, 2.0, 2.0)),
+        (partial(powm, exponent=2), (0, 0, 0, 3.0)),
+    ):
+        for rank in (2, 4):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                at_a_new_place()(
+                    partial(function, truncation=MaxRank(rank)), backend.array(np.diag(values).astype(double))
+                )
 
 
 def test_a_phase_dependent_loss_is_seen_without_ties(backend):

@@ -25,6 +25,7 @@ from specgrad import (
 from specgrad.testing import (
     GAP_SWEEP,
     ClusterLoss,
+    Spectrum,
     cluster_gradient,
     gap_spectrum,
     random_hermitian,
@@ -57,6 +58,12 @@ ADJOINT_ROUNDINGS = 512
 
 def single_eigenvectors(n):
     return ClusterLoss(tuple((i,) for i in range(n)))
+
+
+CLUSTER_OF_40 = Spectrum(
+    "40 within a thousandth",
+    lambda n, precision, generator: np.r_[np.linspace(0.1, 0.6, n - 40), np.linspace(0.999, 1.0, 40)],
+)
 
 
 def leading_pair(n):
@@ -102,6 +109,35 @@ def test_default_rule_is_right_in_single_precision(backend, single, gap):
 def test_default_rule_is_right_in_single_precision_at_size_512(backend):
     a, expected = pair_case(gap_spectrum(1e-6), 512, "float32")
     assert relative_error(gradient_of(backend, leading_pair(512), a), expected) <= 1e-5
+
+
+def test_default_rule_is_right_in_single_precision_for_a_large_cluster(backend):
+    loss = ClusterLoss((tuple(range(88, 128)),))
+    a = CLUSTER_OF_40.matrix(128, "float32")
+    error = relative_error(gradient_of(backend, loss, a), subspace_gradient(a, loss))
+    assert error <= 1e-5
+
+
+def test_rounding_floor_keeps_what_single_eigenvectors_say_in_single_precision(backend):
+    """A thermal mean over 300 levels, of which hundreds are closer than the reach of the floor."""
+    n, draw = 300, np.random.default_rng(1)
+    levels = np.linspace(0.0, 1.0, n)
+    q = np.linalg.qr(draw.standard_normal((n, n)))[0]
+    a, b = ((x + x.T) / 2 for x in ((q * levels) @ q.T, draw.standard_normal((n, n)) / n**0.5))
+    a, b, weights = (x.astype("float32") for x in (a, b, np.exp(-10 * levels)))
+
+    def cotangent(vectors):
+        return 2 * (b.astype(vectors.dtype) @ vectors) * weights
+
+    (_, vectors), pullback = vjp(eigh, backend.array(a))
+    (gradient,) = pullback((None, backend.array(cotangent(backend.numpy(vectors)))))
+    values, vectors = np.linalg.eigh(a.astype("float64"))
+    with np.errstate(divide="ignore"):
+        pairs = 1 / (values[None, :] - values[:, None])
+    np.fill_diagonal(pairs, 0.0)
+    middle = pairs * (vectors.T @ cotangent(vectors))
+    expected = vectors @ (middle + middle.T) / 2 @ vectors.T
+    assert relative_error(backend.numpy(gradient), expected) <= 3e-5
 
 
 def test_default_rule_is_right_in_a_batch(backend, double):

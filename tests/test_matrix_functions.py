@@ -191,6 +191,7 @@ def test_gradient_at_the_identity_turns_with_the_basis(backend, double):
     np.testing.assert_allclose(turned, q @ plain @ q.conj().T, atol=1e-13)
 
 
+@pytest.mark.filterwarnings("ignore::specgrad.GaugeWarning")
 def test_a_tie_on_the_cut_is_finite_and_bounded_by_the_gap_rule(backend, double):
     rule = MaskedGap()
     a = np.diag([3.0, 2.0, 2.0, 1.0]).astype(double)

@@ -42,7 +42,7 @@ class RoundingFloor:
 
     With ``Y`` the anti-Hermitian part of ``V^H gV``, an entry counts as rounding when
 
-        ``|Y_ij| <= factor * eps * sqrt(n) * (||gv_i|| + ||gv_j||)``  and  ``|l_j - l_i| < reach * max|l|``.
+        ``|Y_ij| <= factor * eps * (||gv_i|| + ||gv_j||)``  and  ``|l_j - l_i| < reach * max|l|``.
 
     For a loss of the subspace that a cluster of eigenvalues spans, ``Y`` vanishes inside the cluster in
     exact arithmetic; what is left there is rounding, and ``rounding / gap`` is all that a rule which
@@ -54,7 +54,8 @@ class RoundingFloor:
     Parameters
     ----------
     factor : float, default 8
-        Safety factor on the rounding error of an inner product.
+        Largest rounding error of an inner product that is expected, in units of eps and the size of its
+        factors. It hardly grows with n, as products are summed in blocks.
     reach : float, default 0.05
         Largest gap at which it acts, in units of the largest eigenvalue magnitude. At wider gaps
         rounding does no harm, and small honest entries survive.
@@ -116,7 +117,7 @@ class RoundingFloor:
     def _counts(self, values: Array, inner: Array, vectors_cotangent: Array, reach: float) -> Array:
         """Mask of the entries that are no rounding, or between eigenvalues further apart than `reach`."""
         xp = namespace(values)
-        unit = self.factor * self._eps(values) * values.shape[-1] ** 0.5
+        unit = self.factor * self._eps(values)
         level = unit * xp.sqrt(xp.sum(squared_magnitude(vectors_cotangent), axis=-2, keepdims=True))
         level = xp.where(xp.isfinite(level), level, 0.0)  # what has overflowed is no level
         widest = reach * xp.max(xp.abs(values), axis=-1, keepdims=True)

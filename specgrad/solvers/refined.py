@@ -40,6 +40,8 @@ class Refined:
     It answers for the matrix as stored. If its entries carry errors of u themselves, as those of a covariance
     do, then so do its eigenvalues, and refinement has little to tell. Of two eigenvalues that are large and
     close both are rounded, so their gap, and the gradient of their eigenvectors, gains less than these do.
+    Roots and logarithms take eigenvalues within ``n eps max|l|`` of 0 for 0, whatever the solver: to keep
+    smaller ones, compose the function from `eigh`.
 
     With ``C = V^H A V - diag(l)``, whose diagonal corrects the eigenvalues, those closer than
     ``|offdiag(C)| u^(-1/3)`` count as a cluster. Between clusters eigenvectors are corrected by
