@@ -64,9 +64,9 @@ def test_gradient_faults_of_eigenvectors_are_found(dtype):
 
 @dataclass(frozen=True)
 class WritesIntoItsInput(Eigh):
-    def vjp(self, binding, arrays, outputs, cotangents):
-        found = super().vjp(binding, arrays, outputs, cotangents)
-        arrays[0][...] *= 2
+    def forward(self, a):
+        found = super().forward(a)
+        a[...] *= 2
         return found
 
 
