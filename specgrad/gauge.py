@@ -182,9 +182,9 @@ def _may_have_ties(values: Array) -> bool:
     xp = namespace(values)
     magnitudes = xp.abs(values)
     # Ascending or by magnitude, equal eigenvalues are neighbours. One width for the batch is wide enough.
-    smallest = xp.min(xp.abs(magnitudes[..., 1:] - magnitudes[..., :-1]))
+    smallest = float(xp.min(xp.abs(magnitudes[..., 1:] - magnitudes[..., :-1])))
     # The way round that is no for NaN, which one matrix may have and the others not.
-    return not bool(smallest > _TIES.width(xp.max(magnitudes), values))
+    return not smallest > _TIES.width(float(xp.max(magnitudes)), values)
 
 
 def cuts_a_tie(values: Array, rank: Array, but_at_zero: bool) -> bool:

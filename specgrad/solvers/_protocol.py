@@ -109,10 +109,11 @@ def solved(solver: Solver, a: Array) -> tuple[Array, Array]:
     """The solver's answer, or an error if it is not a pair of arrays that goes with `a`."""
     answer = solver.solve(a)
     given = answer if isinstance(answer, tuple | list) else (answer,)
-    if len(given) == 2 and all(_is_like(a, x) for x in given):
+    if len(given) == 2:
         values, vectors = given
-        if values.shape == a.shape[:-1] and vectors.shape == a.shape and not is_complex(values):
-            return values, vectors
+        if _is_like(a, values) and _is_like(a, vectors) and vectors.shape == a.shape:
+            if values.shape == a.shape[:-1] and not is_complex(values):
+                return values, vectors
     said = " and ".join(
         f"a {type(x).__name__} of shape {getattr(x, 'shape', None)} and dtype {getattr(x, 'dtype', None)}"
         for x in given
