@@ -111,9 +111,9 @@ def solved(solver: Solver, a: Array) -> tuple[Array, Array]:
     given = answer if isinstance(answer, tuple | list) else (answer,)
     if len(given) == 2:
         values, vectors = given
-        if _is_like(a, values) and _is_like(a, vectors) and vectors.shape == a.shape:
-            if values.shape == a.shape[:-1] and not is_complex(values):
-                return values, vectors
+        fits = _is_like(a, values) and _is_like(a, vectors) and vectors.shape == a.shape
+        if fits and values.shape == a.shape[:-1] and not is_complex(values):
+            return values, vectors
     said = " and ".join(
         f"a {type(x).__name__} of shape {getattr(x, 'shape', None)} and dtype {getattr(x, 'dtype', None)}"
         for x in given

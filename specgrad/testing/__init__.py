@@ -1,11 +1,13 @@
-"""The conformance kit: what a solver, a gap rule or a function must satisfy, for authors of plug-ins.
+"""The conformance kit: what solvers, rules, truncations and functions must satisfy, for authors of plug-ins.
 
-Four checks raise `AssertionError` with where it fails, what was measured and what is allowed:
+Five checks raise `AssertionError` with where it fails, what was measured and what is allowed:
 
 `check_solver`
     LAPACK's residual ratios over `SPECTRA`.
 `check_gap`
     The contract of a gap rule, property by property.
+`check_truncation`
+    What a truncation marks: the same alone and in batches, and for every choice of phases.
 `check_gradient`
     A pullback against finite differences, and against its own Jacobian-vector product.
 `check_function`
@@ -37,6 +39,7 @@ from specgrad.testing.oracles import cluster_gradient, subspace_gradient
 from specgrad.testing.solver_checks import check_solver, orthogonality_ratio, reconstruction_ratio
 from specgrad.testing.spectra import GAP_SWEEP, LAPACK_SPECTRA, SPECTRA, Spectrum, gap_spectrum
 from specgrad.testing.strategies import hermitian_matrices, spectra
+from specgrad.testing.truncation_checks import check_truncation
 
 __all__ = [
     "GAP_PROPERTIES",
@@ -54,6 +57,7 @@ __all__ = [
     "check_gap",
     "check_gradient",
     "check_solver",
+    "check_truncation",
     "cluster_gradient",
     "dense",
     "diagonal",
