@@ -33,6 +33,7 @@ __all__ = [
     "off_diagonal",
     "real_part",
     "reciprocal",
+    "row_sums",
     "smallest_normal",
     "squared_magnitude",
     "take_columns",
@@ -174,6 +175,14 @@ def column_products(left: Array, right: Array) -> Array:
     if is_complex(left) or is_complex(right):
         return xp.sum(xp.real(xp.conj(left) * right), axis=-2)
     return xp.sum(left * right, axis=-2)
+
+
+def row_sums(x: Array) -> Array:
+    """Sums along the last axis, kept as an axis of length 1."""
+    xp = namespace(x)
+    # NumPy sums an axis that is not contiguous one by one, and a long one to a few digits.
+    in_one_piece = getattr(xp, "ascontiguousarray", None)
+    return xp.sum(x if in_one_piece is None else in_one_piece(x), axis=-1, keepdims=True)
 
 
 def adjoint(a: Array) -> Array:

@@ -17,6 +17,7 @@ from specgrad.samples import (
     require_finite_covariance,
     require_groups,
     require_samples,
+    variances_of,
 )
 from specgrad.solvers import DenseEigh, Solver
 from specgrad.truncation import EnergyRatio, Truncation
@@ -131,11 +132,14 @@ def pca_denoise(
     require_method(truncation, "keep", "truncation", "MaxRank(4)")
     correction = as_number(correction, "correction")
     choices = (One(), solver, gradient, truncation)
-    filtered = binding.built(_filter, choices, scaling, groups, correction)
+    method, filtered = binding.built(_filter, choices, scaling, groups, correction)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
         require_finite_covariance(seen, "x")
-        _require_variances(seen, scaling)
+        if (mean := binding.view(outputs[1])) is not None:
+            _require_variances(variances_of(seen, mean), scaling)
+    if check_finite:
+        method.warn_of_cut(binding, outputs[2:], but_at_zero=True)
     return DenoisingResult(*outputs[:4])
 
 
@@ -178,23 +182,28 @@ def denoising_matrix(
     """
     require_matrices(covariance, "covariance")
     require_method(truncation, "keep", "truncation", "MaxRank(4)")
-    matrix = binding.built(_matrix, (One(), solver, gradient, truncation), scaling)
+    method, matrix = binding.built(_matrix, (One(), solver, gradient, truncation), scaling)
     precision, covariance = eps(covariance), to_computing_precision(covariance)
     if check_finite and (seen := binding.view(covariance)) is not None:
         require_hermitian(seen, "covariance", precision)
-        _require_variances(seen, scaling)
-    return binding.apply(matrix, covariance)[0]
+        _require_variances(real_part(namespace(seen).linalg.diagonal(seen)), scaling)
+    outputs = binding.apply(matrix, covariance)
+    if check_finite:
+        method.warn_of_cut(binding, outputs)
+    return outputs[0]
 
 
 def _filter(
     binding: Binding, choices: Choices, scaling: Standardise | None, groups: int, correction: float
-) -> SpectralFilter:
-    matrix = _scaled(Method(*choices).of_covariance(binding), scaling)
-    return SpectralFilter(function=matrix, groups=groups, correction=correction, eps=0.0)
+) -> tuple[Method, SpectralFilter]:
+    method = Method(*choices)
+    matrix = _scaled(method.of_covariance(binding), scaling)
+    return method, SpectralFilter(function=matrix, groups=groups, correction=correction, eps=0.0)
 
 
-def _matrix(binding: Binding, choices: Choices, scaling: Standardise | None) -> Primitive:
-    return _scaled(Method(*choices).primitive(None, binding), scaling)
+def _matrix(binding: Binding, choices: Choices, scaling: Standardise | None) -> tuple[Method, Primitive]:
+    method = Method(*choices)
+    return method, _scaled(method.primitive(None, binding), scaling)
 
 
 def _scaled(projector: Primitive, scaling: Standardise | None) -> Primitive:
@@ -204,13 +213,12 @@ def _scaled(projector: Primitive, scaling: Standardise | None) -> Primitive:
     return projector if scaling is None else Standardised(function=projector, eps=scaling.eps)
 
 
-def _require_variances(covariance: Array, scaling: Standardise | None) -> None:
-    """Raise if a variable cannot be divided by its standard deviation; `covariance` must be readable."""
+def _require_variances(variances: Array, scaling: Standardise | None) -> None:
+    """Raise if a variable cannot be divided by its standard deviation; `variances` must be readable."""
     if scaling is None:
         return
-    xp = namespace(covariance)
-    constant = ~(real_part(xp.linalg.diagonal(covariance)) + scaling.eps > 0)
-    if not bool(xp.any(constant)):
+    constant = ~(variances + scaling.eps > 0)
+    if not bool(namespace(variances).any(constant)):
         return
     *batch, variable = first_index(constant)
     raise ValueError(

@@ -188,15 +188,17 @@ def _may_have_ties(values: Array) -> bool:
 
 
 def cuts_a_tie(values: Array, rank: Array, but_at_zero: bool) -> bool:
-    """Whether the first `rank` (...) of eigenvalues (..., n) end inside a tie; both must be readable."""
+    """Whether the first `rank` (...) of eigenvalues (..., n) end among ones of equal magnitude.
+
+    Both arrays must be readable.
+    """
     xp, size = namespace(values), values.shape[-1]
-    position = xp.astype(rank, xp.int64)[..., None]
-    last, next_one = (
-        xp.take_along_axis(values, p, axis=-1) for p in (position - 1, xp.where(position < size, position, 0))
-    )
-    tied = (position < size) & (xp.abs(last - next_one) <= _TIES.tie_width(values))
+    magnitudes, position = xp.abs(values), xp.astype(rank, xp.int64)[..., None]
+    after = xp.where(position < size, position, 0)
+    last, next_one = (xp.take_along_axis(magnitudes, p, axis=-1) for p in (position - 1, after))
+    tied = (position < size) & (last - next_one <= _TIES.tie_width(values))
     if but_at_zero:
-        tied = tied & (xp.abs(last) > size * eps(values) * xp.abs(values[..., :1]))
+        tied = tied & (last > size * eps(values) * magnitudes[..., :1])
     return bool(xp.any(tied))
 
 

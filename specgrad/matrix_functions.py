@@ -114,7 +114,7 @@ def spectral_projector(
     Warns
     -----
     GaugeWarning
-        Where the truncation is seen to keep a repeated eigenvalue in part, which part being arbitrary.
+        Where the truncation is seen to keep some of equal eigenvalues and drop others, which being arbitrary.
 
     Examples
     --------

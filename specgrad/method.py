@@ -8,7 +8,7 @@ from specgrad._typing import Arrays
 from specgrad._warn import warn_once
 from specgrad.bind import Binding, Primitive
 from specgrad.derivatives.newton_schulz import residual
-from specgrad.functions import InverseSqrt, MatrixFunction, One, Sqrt, domain_of
+from specgrad.functions import InverseSqrt, MatrixFunction, Power, Sqrt, domain_of
 from specgrad.gauge import GaugeWarning, cuts_a_tie
 from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
 from specgrad.primitives import ApplyFunction, SquareRoot
@@ -87,18 +87,24 @@ class Method:
             rank = None if self.truncation is None else binding.view(outputs[1])
             require_domain(values, rank, self.function, domain)
 
-    def warn_of_cut(self, binding: Binding, outputs: Arrays) -> None:
-        """Warn where a repeated eigenvalue is seen to be kept in part, which part being arbitrary."""
+    def warn_of_cut(self, binding: Binding, outputs: Arrays, but_at_zero: bool = False) -> None:
+        """Warn where of equal eigenvalues some are seen to be kept and some not, which being arbitrary.
+
+        Zeros need not count: of a covariance, where the data have no part in their eigenvectors, and of a
+        function that is flat at 0.
+        """
         if self.truncation is None:
             return
         rank, values = (binding.view(output) for output in outputs[1:3])
         if rank is None or values is None or 0 in values.shape:
             return
-        if cuts_a_tie(values, rank, but_at_zero=not isinstance(self.function, One)):
+        is_flat = isinstance(self.function, Power) and self.function.exponent > 1
+        if cuts_a_tie(values, rank, but_at_zero or is_flat):
             warn_once(
-                f"{self.truncation} keeps a repeated eigenvalue in part: which of its eigenvectors are kept "
-                "is arbitrary, and so are the result and its gradient. Keep all of them or none, such as by "
-                "a MaxRank that ends where the eigenvalues have a gap, or by an EigenvalueFloor.",
+                f"{self.truncation} keeps some of several eigenvalues of equal magnitude and drops others: "
+                "which of them is arbitrary, and so are the result and its gradient. Keep all of them or "
+                "none, such as by a MaxRank that ends where the eigenvalues have a gap, or by an "
+                "EigenvalueFloor.",
                 GaugeWarning,
             )
 

@@ -161,6 +161,8 @@ def covariance_pool(
         require_finite_covariance(seen, "x")
     if check_finite or is_root_solver(solver):
         method.judge(binding, outputs[2:])
+    if check_finite:
+        method.warn_of_cut(binding, outputs[2:])
     return outputs[0]
 
 

@@ -10,7 +10,7 @@ Any frozen dataclass with a method ``keep(a, values, vectors)`` is a truncation.
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import adjoint, column_products, device, eps, namespace, real_part
+from specgrad._array import adjoint, column_products, device, eps, magnitude_scale, namespace, real_part
 from specgrad._require import require, require_above, require_whole
 from specgrad._typing import Array
 
@@ -23,6 +23,10 @@ __all__ = [
     "RayleighMismatch",
     "Truncation",
 ]
+
+
+# Of eps times the largest eigenvalue: how far others may be off.
+_ROUNDINGS = 8
 
 
 class Truncation(Protocol):
@@ -177,13 +181,15 @@ class EnergyRatio(_Combines):
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
-        energy = xp.abs(values)
+        energy = xp.abs(values) / magnitude_scale(values)
         if self.ratio == 1 or values.shape[-1] == 0:
             return energy >= 0
-        reached = xp.cumulative_sum(energy, axis=-1)
-        counted = reached - energy if self.include_crossing else reached
+        # Summed from the smallest, so that a small rest is as exact as a large one.
+        rest = xp.flip(xp.cumulative_sum(xp.flip(energy, axis=-1), axis=-1), axis=-1)
+        left = rest if self.include_crossing else rest - energy
         # At the ratio to rounding counts as reached: 0.9 of 6, 3, 1 is two eigenvalues.
-        return counted < (self.ratio - values.shape[-1] * eps(values)) * reached[..., -1:]
+        rounding = eps(values) * (_ROUNDINGS + values.shape[-1] * left)
+        return left - rounding > (1.0 - self.ratio) * rest[..., :1]
 
 
 @dataclass(frozen=True)

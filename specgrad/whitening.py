@@ -15,6 +15,7 @@ from specgrad.samples import (
     require_finite_covariance,
     require_groups,
     require_samples,
+    require_varying_groups,
 )
 from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver
 from specgrad.statistics import shifted
@@ -82,7 +83,8 @@ def zca_whiten(
     -----
     The gradient is exact at every gap. Composed from eigenvectors it is wrong where whitening drives its
     input, all eigenvalues equal: see `ThroughEigenvectors`. It has the power -3/2 of the covariance in it,
-    which float32 holds for data of sizes from 1e-12 to 1e12.
+    which float32 holds for standard deviations, of the directions that are kept, from 1e-12 to 1e12, and
+    float64 from 1e-100 to 1e100.
 
     References
     ----------
@@ -107,8 +109,12 @@ def zca_whiten(
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
         require_finite_covariance(seen, "x")
+        if not eps and (mean := binding.view(outputs[1])) is not None:
+            require_varying_groups(seen, mean)
     if check_finite or is_root_solver(solver):
         method.judge(binding, outputs[2:-2])
+    if check_finite:
+        method.warn_of_cut(binding, outputs[2:-2], but_at_zero=True)
     return WhiteningResult(*outputs[:3])
 
 

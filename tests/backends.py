@@ -118,6 +118,7 @@ _UNREAD = dict.fromkeys(
         "test_a_phase_dependent_loss_is_seen_without_ties",
         "test_raise",
         "test_a_truncation_that_keeps_a_repeated_eigenvalue_in_part_says_so",
+        "test_a_truncation_that_keeps_a_repeated_variance_in_part_says_so",
         "test_a_matrix_of_nan_hides_no_other_of_its_batch",
         "test_warning_comes_once_per_place",
         "test_warning_says_how_large_and_what_to_do",
@@ -125,6 +126,7 @@ _UNREAD = dict.fromkeys(
         "test_not_finite_data_name_the_batch_index",
         "test_a_singular_covariance_without_truncation_is_named",
         "test_a_constant_variable_that_would_be_standardised_is_named",
+        "test_a_variable_that_is_constant_up_to_rounding_is_named",
         "test_weights_must_not_be_negative_nor_all_zero",
         "test_weights_of_too_few_samples_are_named",
     ),
@@ -135,7 +137,14 @@ BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
         Backend("numpy", _numpy),
-        Backend("array_api_strict", _strict),
+        Backend(
+            "array_api_strict",
+            _strict,
+            xfails={
+                "test_a_large_mean_costs_no_accuracy_whatever_the_order_of_memory": "it sums as NumPy "
+                "does, and the standard has no call for another order of memory"
+            },
+        ),
         Backend("torch", _torch, functions="specgrad_torch"),
         Backend(
             "jax",

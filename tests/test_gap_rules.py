@@ -237,7 +237,7 @@ def test_eigenvalues_that_are_zero_have_no_series(backend):
         (BroadenedGap, "width", "a number above 0, or None,", (-1.0, 0.0, float("nan"), np.float32(-1))),
         (PadeGap, "resolution", "a number above 0, or None,", (-1.0, 0)),
         (MaskedGap, "tolerance", "a number of at least 0, or None,", (-1.0,)),
-        (RoundingFloor, "factor", "a number of at least 0", (-1.0,)),
+        (RoundingFloor, "factor", "a number of at least 0, or None,", (-1.0,)),
         (RoundingFloor, "reach", "a number of at least 0", (-1.0,)),
         (RoundingFloor, "eps", "a number of at least 0, or None,", (-1.0,)),
     ],
@@ -294,3 +294,10 @@ def test_values_near_the_end_of_the_range(backend, rule, dtype):
     vectors, moved = (backend.array(x.astype(dtype)) for x in (np.eye(4), np.vander(range(1, 5))))
     for derivative in (vjp(values, vectors, None, moved, rule), *jvp(values, vectors, moved, rule)):
         assert np.all(np.isfinite(backend.numpy(derivative)))
+
+
+def test_a_limit_beyond_the_range_clips_nothing(backend):
+    values = np.array([1.0, 2.0, 4.0], dtype="float32")
+    np.testing.assert_allclose(
+        matrix(backend, ClippedGap(1e40), values), [[0, 1, 1 / 3], [-1, 0, 0.5], [-1 / 3, -0.5, 0]], rtol=1e-7
+    )

@@ -14,11 +14,16 @@ from specgrad import (
     ProjectGauge,
     RaiseGauge,
     WarnGauge,
+    covariance_pool,
+    denoising_matrix,
     eigh,
     expm,
+    pca_denoise,
     powm,
     spectral_projector,
     vjp,
+    whitening_matrix,
+    zca_whiten,
 )
 from specgrad.testing import ClusterLoss, gap_spectrum
 
@@ -67,13 +72,24 @@ def test_warning_comes_once_per_place(backend, double):
     [
         (spectral_projector, (1.0, 2.0, 2.0, 3.0)),
         (spectral_projector, (0.0, 0.0, 0.0, 3.0)),
+        (spectral_projector, (-2.0, 1.0, 2.0, 3.0)),
         (expm, (2.0,) * 4),
+        (expm, (0.0, 0.0, 0.0, 3.0)),
+        (denoising_matrix, (2.0,) * 4),
+        (partial(whitening_matrix, eps=1e-4), (0.0, 0.0, 0.0, 3.0)),
     ],
 )
 def test_a_truncation_that_keeps_a_repeated_eigenvalue_in_part_says_so(backend, double, function, values):
     a = np.stack([np.diag((1.0, 2.0, 3.0, 4.0)), np.diag(values)]).astype(double)
-    with pytest.warns(GaugeWarning, match=r"MaxRank\(rank=2\) keeps a repeated eigenvalue in part"):
+    with pytest.warns(GaugeWarning, match=r"MaxRank\(rank=2\) keeps some of several eigenvalues"):
         at_a_new_place()(partial(function, truncation=MaxRank(2)), backend.array(a))
+
+
+@pytest.mark.parametrize("function", [pca_denoise, zca_whiten, partial(covariance_pool, correction=1)])
+def test_a_truncation_that_keeps_a_repeated_variance_in_part_says_so(backend, double, function):
+    x = np.array([[1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]).astype(double)
+    with pytest.warns(GaugeWarning, match=r"MaxRank\(rank=2\) keeps some of several eigenvalues"):
+        at_a_new_place()(partial(function, truncation=MaxRank(2)), backend.array(x))
 
 
 def test_a_truncation_at_a_gap_or_among_zeros_that_change_nothing_is_silent(backend, double):

@@ -140,6 +140,19 @@ def test_rounding_floor_keeps_what_single_eigenvectors_say_in_single_precision(b
     assert relative_error(backend.numpy(gradient), expected) <= 3e-5
 
 
+@pytest.mark.parametrize("gap", [1e-6, 1e-9, 1e-11])
+def test_default_rule_is_right_for_cotangents_summed_over_many_samples(backend, double, gap):
+    """Which have errors of tens of eps, and not of one."""
+    a, expected = pair_case(gap_spectrum(gap), 16, double)
+    output, pullback = vjp(eigh, backend.array(a))
+    vectors = backend.numpy(output.eigenvectors)
+    cotangent = backend.numpy(leading_pair(16).cotangents(output).eigenvectors).copy()
+    size = np.linalg.norm(cotangent[:, -1])
+    cotangent[:, -1] += 40 * np.finfo(float).eps * size * vectors[:, -2]  # turns one into the other
+    (gradient,) = pullback((None, backend.array(cotangent)))
+    assert relative_error(backend.numpy(gradient), expected) <= 1e-12
+
+
 def test_default_rule_is_right_in_a_batch(backend, double):
     cases = [pair_case(gap_spectrum(gap), 8, double) for gap in (1e-2, 1e-9, 0.0)]
     measured = gradient_of(backend, leading_pair(8), np.stack([a for a, _ in cases]))

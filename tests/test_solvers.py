@@ -231,3 +231,16 @@ def test_hermitian_part_solver_symmetrises(backend):
     a = np.array([[1.0, 2.0], [4.0, 1.0]])
     values, _ = HermitianPart(DenseEigh()).solve(backend.array(a))
     np.testing.assert_allclose(backend.numpy(values), [-2.0, 4.0], rtol=1e3 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("angle", [0.44, 0.1, 1e-3])
+@pytest.mark.parametrize("apart", [0.0, 1e-15, 1e-9])
+def test_a_singular_value_decomposition_passes_off_no_mixture_for_eigenvectors(backend, angle, apart):
+    """Of eigenvalues of opposite sign and nearly equal magnitude, which share singular vectors."""
+    c, s = np.cos(angle), np.sin(angle)
+    a = np.array([[c, s], [s, -c]]) * np.array([[1.0, 1.0], [1.0, 1.0 - apart]])
+    values, vectors = (backend.numpy(x) for x in DenseSVD().solve(backend.array(a)))
+    error = np.max(abs(a @ vectors - vectors * values), axis=0)
+    assert np.all(np.isnan(values) | (error <= 64 * np.finfo(float).eps))
+    safe = eigh(backend.array(a), solver=Fallback(DenseSVD(), DenseEigh())).eigenvalues
+    np.testing.assert_allclose(backend.numpy(safe), np.linalg.eigvalsh(a), rtol=1e-14)

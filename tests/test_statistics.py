@@ -272,6 +272,7 @@ def test_an_eigenvector_rule_is_wrong_at_a_white_input(backend):
     assert np.linalg.norm(composed - exact) >= 0.1 * np.linalg.norm(exact)
 
 
+@pytest.mark.filterwarnings("ignore::specgrad.GaugeWarning")
 def test_the_gradient_at_a_tie_on_the_cut_is_bounded_as_the_gap_rule_says(backend):
     # Standardised independent variables of equal variance: the cut of rank 2 goes through a tie.
     signs = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], dtype="float64")
@@ -295,3 +296,18 @@ def test_both_ways_to_the_root_agree(backend):
     for whitened, gradient in results[1:]:
         np.testing.assert_allclose(whitened, results[0][0], atol=1e-10)
         np.testing.assert_allclose(gradient, results[0][1], atol=1e-10)
+
+
+def test_a_large_mean_costs_no_accuracy_whatever_the_order_of_memory(backend):
+    """Samples in rows, as tables have them, are transposed."""
+    table = (np.random.default_rng(0).standard_normal((200_000, 2)) + 1000).astype("float32")
+    expected = np.cov(table.astype("float64").T, ddof=0)
+    x = backend.array(table).mT
+    weights = backend.array(np.ones(len(table), dtype="float32"))
+    for found in (covariance(x, correction=0), covariance(x, weights, correction=0)):
+        np.testing.assert_allclose(backend.numpy(found), expected, atol=1e-4)
+    result = zca_whiten(x)
+    np.testing.assert_allclose(backend.numpy(result.mean), table.mean(axis=0, dtype="float64"), rtol=1e-6)
+    pull = backend.array(np.ones_like(table)).mT  # of the sum of what is whitened, which does not change
+    (gradient,) = vjp(zca_whiten, x)[1]((pull, None, None))
+    np.testing.assert_allclose(backend.numpy(gradient), 0.0, atol=1e-6)

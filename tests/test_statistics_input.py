@@ -200,3 +200,15 @@ def test_a_function_that_is_none_is_named():
             TypeError, match="function is <ufunc 'sqrt'>, and a value with a method divided_diff"
         ):
             make()
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.125, -1e5 / 3, 0.0])
+def test_a_variable_that_is_constant_up_to_rounding_is_named(backend, real, constant):
+    numbers = np.random.default_rng(0).standard_normal((3, 7))
+    numbers[1] = constant
+    x = backend.array(numbers.astype(real))
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"Variable 1 of the covariance .* is"):
+        pca_denoise(x, truncation=MaxRank(2))
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"The variables of group 1 .* are const"):
+        zca_whiten(x, groups=3)
+    assert np.all(np.isfinite(backend.numpy(zca_whiten(x, groups=3, eps=1e-3).whitened)))

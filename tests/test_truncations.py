@@ -234,3 +234,19 @@ def test_truncations_combine_with_truncations():
         for pair in ((MaxRank(2), 3), (3, MaxRank(2)), (MaxRank(2), MaxRank)):
             with pytest.raises(TypeError, match="unsupported operand"):
                 combine(*pair)
+
+
+@pytest.mark.parametrize("size", [256, 2048])
+def test_an_energy_ratio_close_to_one_is_kept_in_single_precision(backend, size):
+    values = np.ones(size, dtype="float32")
+    values[-10:] = 2e-5 * size
+    marks = EnergyRatio(1 - 1e-4).keep(None, backend.array(values), None)
+    kept = values[backend.numpy(marks)].astype("float64")
+    dropped = 1 - kept.sum() / values.sum(dtype="float64")
+    assert 1e-4 - 2.1e-5 < dropped <= 1e-4
+
+
+def test_an_energy_ratio_does_not_leave_the_range(backend):
+    for scale in (1e-30, 1e38, 3e38):
+        values = backend.array(np.full(4, scale, dtype="float32"))
+        assert np.all(backend.numpy(EnergyRatio(0.95).keep(None, values, None)))

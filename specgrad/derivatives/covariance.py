@@ -17,7 +17,7 @@ follow ``dL = Re <g, dx>``. The centred data are computed again: that costs less
 Source: G. A. F. Seber, "Multivariate Observations" (1984), section 1.4; the derivative is the product rule.
 """
 
-from specgrad._array import adjoint, as_row, hermitian_part, namespace, real_part
+from specgrad._array import adjoint, as_row, hermitian_part, namespace, real_part, row_sums
 from specgrad._typing import Array
 
 __all__ = [
@@ -33,12 +33,10 @@ __all__ = [
 
 def centre(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
     """The mean, (..., p, 1), and ``x`` without it, (..., p, m)."""
-    xp = namespace(x)
     if weights is None:
-        mean = xp.mean(x, axis=-1, keepdims=True)
-    else:
-        total = xp.sum(weights, axis=-1, keepdims=True)
-        mean = xp.sum(x * as_row(weights / total), axis=-1, keepdims=True)
+        mean = row_sums(x) / x.shape[-1]
+        return mean, x - mean
+    mean = row_sums(x * as_row(weights / row_sums(weights)))
     return mean, x - mean
 
 
@@ -81,7 +79,7 @@ def vjp(x: Array, weights: Array | None, correction: float, cotangent: Array) ->
     product = g @ centred
     normaliser = _normaliser(weights, correction)
     quadratic = xp.sum(real_part(xp.conj(centred) * product), axis=-2)
-    mean_quadratic = xp.sum(weights * quadratic, axis=-1, keepdims=True) / normaliser
+    mean_quadratic = row_sums(weights * quadratic) / normaliser
     g_weights = (quadratic - mean_quadratic * _normaliser_gradient(weights, correction)) / normaliser
     return product * as_row(2.0 * weights / normaliser), g_weights / scale
 
@@ -92,14 +90,14 @@ def jvp(
     """The tangent of ``C``."""
     if weights is None:
         return second_moment_jvp(centre(x)[1], x.shape[-1] - correction, tangent)
-    xp, scale = namespace(x), _scale(weights)
+    scale = _scale(weights)
     weights, weights_tangent = weights / scale, weights_tangent / scale
     _, centred = centre(x, weights)
     normaliser = _normaliser(weights, correction)
     half = (tangent * as_row(weights)) @ adjoint(centred)
     moved = half + adjoint(half) + (centred * as_row(weights_tangent)) @ adjoint(centred)
     gradient = _normaliser_gradient(weights, correction)
-    d_normaliser = xp.sum(gradient * weights_tangent, axis=-1, keepdims=True)
+    d_normaliser = row_sums(gradient * weights_tangent)
     covariance = forward(x, weights, correction)
     return (moved - covariance * d_normaliser[..., None]) / normaliser[..., None]
 
@@ -111,14 +109,11 @@ def _scale(weights: Array) -> Array:
 
 def _normaliser(weights: Array, correction: float) -> Array:
     """``N``, shape (..., 1)."""
-    xp = namespace(weights)
-    total = xp.sum(weights, axis=-1, keepdims=True)
-    return total - correction * xp.sum(weights * weights, axis=-1, keepdims=True) / total
+    total = row_sums(weights)
+    return total - correction * row_sums(weights * weights) / total
 
 
 def _normaliser_gradient(weights: Array, correction: float) -> Array:
     """``dN/dw_k``, shape (..., m)."""
-    xp = namespace(weights)
-    total = xp.sum(weights, axis=-1, keepdims=True)
-    squares = xp.sum(weights * weights, axis=-1, keepdims=True)
+    total, squares = row_sums(weights), row_sums(weights * weights)
     return 1.0 - correction * (2.0 * weights / total - squares / (total * total))

@@ -8,11 +8,15 @@ cotangent before the rule meets it.
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import as_row, differences, eps, namespace, squared_magnitude
+from specgrad._array import as_row, differences, eps, is_single, namespace, squared_magnitude
 from specgrad._require import require_at_least, require_method
 from specgrad._typing import Array
 
 __all__ = ["GapRule", "RoundingFloor", "require_floor"]
+
+
+# The default of `RoundingFloor.factor` in single and in double precision.
+_SINGLE, _DOUBLE = 8.0, 64.0
 
 
 class GapRule(Protocol):
@@ -53,9 +57,10 @@ class RoundingFloor:
 
     Parameters
     ----------
-    factor : float, default 8
-        Largest rounding error of an inner product that is expected, in units of eps and the size of its
-        factors. It hardly grows with n, as products are summed in blocks.
+    factor : float, optional
+        Largest error of ``Y`` that is expected, in units of eps and the size of the cotangents; by default
+        8 in single precision, and 64 in double, which leaves room for cotangents that were summed over
+        millions of samples, and still takes next to nothing from others.
     reach : float, default 0.05
         Largest gap at which it acts, in units of the largest eigenvalue magnitude. At wider gaps
         rounding does no harm, and small honest entries survive.
@@ -78,7 +83,7 @@ class RoundingFloor:
            [-0.,  0.]])
     """
 
-    factor: float = 8.0
+    factor: float | None = None
     reach: float = 0.05
     eps: float | None = None
 
@@ -114,11 +119,18 @@ class RoundingFloor:
     def _eps(self, values: Array) -> float:
         return eps(values) if self.eps is None else self.eps
 
+    def _unit(self, values: Array) -> float:
+        """The error of ``Y`` relative to the size of the cotangents."""
+        double = self.eps is None and not is_single(values)
+        factor = (_DOUBLE if double else _SINGLE) if self.factor is None else self.factor
+        return factor * self._eps(values)
+
     def _counts(self, values: Array, inner: Array, vectors_cotangent: Array, reach: float) -> Array:
         """Mask of the entries that are no rounding, or between eigenvalues further apart than `reach`."""
         xp = namespace(values)
-        unit = self.factor * self._eps(values)
-        level = unit * xp.sqrt(xp.sum(squared_magnitude(vectors_cotangent), axis=-2, keepdims=True))
+        level = self._unit(values) * xp.sqrt(
+            xp.sum(squared_magnitude(vectors_cotangent), axis=-2, keepdims=True)
+        )
         level = xp.where(xp.isfinite(level), level, 0.0)  # what has overflowed is no level
         widest = reach * xp.max(xp.abs(values), axis=-1, keepdims=True)
         return (xp.abs(inner) > level + level.mT) | (xp.abs(differences(values)) >= as_row(widest))

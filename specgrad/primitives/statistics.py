@@ -141,7 +141,7 @@ class SpectralFilter:
         xp, count = namespace(centred), centred.shape[-1]
         g_affine: tuple[Array | None, ...] = (None,) * len(affine)
         if g_x is not None:
-            g_x = g_x - xp.mean(g_x, axis=-1, keepdims=True)
+            _, g_x = covariance.centre(g_x)
         if g_y is not None:
             weight, _ = self._affine(tuple(affine))
             through_data, through_matrix, *rest = spectral_filter.vjp(

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import adjoint, column_products, eps, namespace, take_columns
+from specgrad._array import adjoint, as_row, column_products, eps, namespace, take_columns
 from specgrad._typing import Array
 
 __all__ = ["DenseEigh", "DenseSVD"]
 
-_ALIGNED = 0.9
+# Of n eps times the largest singular value: how far an eigenpair of a stable SVD may be off.
+_RESIDUAL = 8
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class DenseSVD:
     """The array library's ``linalg.svd``, as in the papers: for positive semi-definite matrices.
 
     Singular values are magnitudes; the sign of an eigenvalue is recovered from the two singular vectors.
-    Where two eigenvalues agree in magnitude and differ in sign it cannot be, and they are NaN, which
+    Where two eigenvalues about agree in magnitude and differ in sign it cannot be, and they are NaN, which
     `Fallback` takes up: for indefinite matrices use `DenseEigh`, which is also faster.
 
     Examples
@@ -47,9 +48,8 @@ class DenseSVD:
         xp = namespace(a)
         left, singular, right = xp.linalg.svd(a, full_matrices=False)
         vectors = adjoint(right)
-        alignment = column_products(vectors, left)
-        values = xp.where(alignment < 0, -singular, singular)
-        # The vectors agree up to sign, but for eigenvalues of opposite sign and for zeros, which have none.
-        is_zero = singular <= 4 * a.shape[-1] * eps(a) * singular[..., :1]
-        values = xp.where((xp.abs(alignment) > _ALIGNED) | is_zero, values, xp.nan)
+        values = xp.where(column_products(vectors, left) < 0, -singular, singular)
+        # Eigenvalues of opposite sign and about equal magnitude share singular vectors, none of them theirs.
+        error = xp.max(xp.abs(a @ vectors - vectors * as_row(values)), axis=-2)
+        values = xp.where(error <= _RESIDUAL * a.shape[-1] * eps(a) * singular[..., :1], values, xp.nan)
         return take_columns(xp.argsort(values, axis=-1), values, vectors)
