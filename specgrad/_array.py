@@ -197,8 +197,9 @@ def hermitian_part(a: Array) -> Array:
 
 
 def device(x: Array) -> Any:
-    """Where an array is; None, which is left to the library, for a traced array that does not say."""
-    return getattr(x, "device", None)
+    """Where an array is; None, which is left to the library, for one that does not say or is on several."""
+    place = getattr(x, "device", None)
+    return None if hasattr(place, "device_set") else place
 
 
 def as_row(values: Array) -> Array:

@@ -96,7 +96,8 @@ class MaxRank(_Combines):
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
         position = xp.arange(values.shape[-1], device=device(values))
-        return xp.broadcast_to(position < self.rank, values.shape)
+        # Not broadcast: made of the eigenvalues, the mask is placed as they are on several devices.
+        return xp.zeros_like(values, dtype=xp.bool) | (position < self.rank)
 
 
 @dataclass(frozen=True)

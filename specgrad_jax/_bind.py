@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import Array
+from jax.custom_derivatives import zero_from_primal
 from jax.extend.core import Primitive as Operation
 from jax.interpreters import ad, batching, mlir
 
@@ -29,7 +30,7 @@ class JaxBinding(Evaluate):
     """Applies primitives under JAX autodiff."""
 
     def apply(self, primitive: Primitive, *arrays: Array) -> tuple[Array, ...]:
-        return _operation(primitive, *map(jax.numpy.asarray, arrays))
+        return _operation(primitive, *_varying_alike(list(map(jax.numpy.asarray, arrays))))
 
     def view(self, array: Array) -> np.ndarray | None:
         if isinstance(array, np.ndarray):
@@ -54,8 +55,9 @@ def _with_tangents(primitive: Primitive, arrays: Sequence[Array], tangents: Sequ
     operands = (*arrays, *outputs, *_with_zeros(given, arrays))
     found = _tangent_map.bind(*operands, rule=_Rule(primitive, len(arrays)))
     # JAX wants the tangent of integers to have no numbers.
-    none = partial(np.zeros, dtype=jax.dtypes.float0)
-    return outputs, tuple(t if _moves(y) else none(y.shape) for y, t in zip(outputs, found, strict=True))
+    return outputs, tuple(
+        t if _moves(y) else zero_from_primal(y) for y, t in zip(outputs, found, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,22 @@ class _Rule:
         for _ in range(self.vmaps):
             function = jax.vmap(function)
         return function(*groups)
+
+
+def _varying_alike(arrays: Sequence[Array]) -> Sequence[Array]:
+    """The arrays, as varying over all axes of a `jax.shard_map` over which one of them varies.
+
+    JAX then adds up the cotangents of those that are the same in all parts, such as weights.
+    """
+    kinds = [getattr(jax.typeof(array), "manual_axis_type", None) for array in arrays]
+    varying = [frozenset() if kind is None else kind.varying for kind in kinds]  # older JAX does not say
+    axes = frozenset().union(*varying)
+    if all(own == axes for own in varying):
+        return arrays
+    return [
+        jax.lax.pcast(array, tuple(axes - own), to="varying") if own != axes else array
+        for array, own in zip(arrays, varying, strict=True)
+    ]
 
 
 def _moves(array: Array) -> bool:
