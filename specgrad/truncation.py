@@ -10,7 +10,7 @@ Any frozen dataclass with a method ``keep(a, values, vectors)`` is a truncation.
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import adjoint, column_products, device, eps, magnitude_scale, namespace, real_part
+from specgrad._array import adjoint, column_products, device, eps, namespace, real_part
 from specgrad._require import require, require_above, require_whole
 from specgrad._typing import Array
 
@@ -182,14 +182,15 @@ class EnergyRatio(_Combines):
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
-        energy = xp.abs(values) / magnitude_scale(values)
         if self.ratio == 1 or values.shape[-1] == 0:
-            return energy >= 0
+            return values == values
+        size, unit = values.shape[-1], eps(values)
+        energy = xp.abs(values) * (1.0 / size)  # so that no sum leaves the range
         # Summed from the smallest, so that a small rest is as exact as a large one.
         rest = xp.flip(xp.cumulative_sum(xp.flip(energy, axis=-1), axis=-1), axis=-1)
         left = rest if self.include_crossing else rest - energy
         # At the ratio to rounding counts as reached: 0.9 of 6, 3, 1 is two eigenvalues.
-        rounding = eps(values) * (_ROUNDINGS + values.shape[-1] * left)
+        rounding = _ROUNDINGS * unit * energy[..., :1] + size * unit * left
         return left - rounding > (1.0 - self.ratio) * rest[..., :1]
 
 
