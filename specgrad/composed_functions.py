@@ -103,10 +103,13 @@ class FromDerivative:
             require_method(getattr(self, name), "__call__", name, "numpy.sin")
 
     def __call__(self, values: Array) -> Array:
-        return self.function(values)
+        return answer_of(self.function, values)
 
     def divided_difference(self, x: Array, y: Array) -> Array:
-        return mean_or_quotient(self.function, lambda u: answer_of(self.derivative, u), x, y)
+        return mean_or_quotient(self, self._slope, x, y)
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
-        return second_from_first(self, self.derivative, x, y, z)
+        return second_from_first(self, self._slope, x, y, z)
+
+    def _slope(self, values: Array) -> Array:
+        return answer_of(self.derivative, values)

@@ -17,7 +17,6 @@ from specgrad.samples import (
     require_finite_covariance,
     require_groups,
     require_samples,
-    variances_of,
 )
 from specgrad.solvers import DenseEigh, Solver
 from specgrad.truncation import EnergyRatio, Truncation
@@ -112,6 +111,11 @@ def pca_denoise(
     TypeError, ValueError, ConvergenceError
         As `covariance` and `spectral_projector`.
 
+    Warns
+    -----
+    GaugeWarning
+        As `matrix_function`.
+
     References
     ----------
     Wang et al., "Backpropagation-friendly eigendecomposition" (NeurIPS 2019), section 3.3.
@@ -136,8 +140,7 @@ def pca_denoise(
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
         require_finite_covariance(seen, "x")
-        if (mean := binding.view(outputs[1])) is not None:
-            _require_variances(variances_of(seen, mean), scaling)
+        _require_variances(seen, scaling)
     if check_finite:
         method.warn_of_cut(binding, outputs[2:], but_at_zero=True)
     return DenoisingResult(*outputs[:4])
@@ -172,6 +175,11 @@ def denoising_matrix(
     TypeError, ValueError, ConvergenceError
         As `spectral_projector`.
 
+    Warns
+    -----
+    GaugeWarning
+        As `matrix_function`.
+
     Examples
     --------
     >>> import numpy as np
@@ -186,7 +194,7 @@ def denoising_matrix(
     precision, covariance = eps(covariance), to_computing_precision(covariance)
     if check_finite and (seen := binding.view(covariance)) is not None:
         require_hermitian(seen, "covariance", precision)
-        _require_variances(real_part(namespace(seen).linalg.diagonal(seen)), scaling)
+        _require_variances(seen, scaling)
     outputs = binding.apply(matrix, covariance)
     if check_finite:
         method.warn_of_cut(binding, outputs)
@@ -213,12 +221,13 @@ def _scaled(projector: Primitive, scaling: Standardise | None) -> Primitive:
     return projector if scaling is None else Standardised(function=projector, eps=scaling.eps)
 
 
-def _require_variances(variances: Array, scaling: Standardise | None) -> None:
-    """Raise if a variable cannot be divided by its standard deviation; `variances` must be readable."""
+def _require_variances(covariance: Array, scaling: Standardise | None) -> None:
+    """Raise if a variable cannot be divided by its standard deviation; `covariance` must be readable."""
     if scaling is None:
         return
-    constant = ~(variances + scaling.eps > 0)
-    if not bool(namespace(variances).any(constant)):
+    xp = namespace(covariance)
+    constant = ~(real_part(xp.linalg.diagonal(covariance)) + scaling.eps > 0)
+    if not bool(xp.any(constant)):
         return
     *batch, variable = first_index(constant)
     raise ValueError(

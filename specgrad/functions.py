@@ -220,17 +220,16 @@ def domain_of(function: MatrixFunction) -> Domain | None:
 
 
 def answer_of(function: Callable[[Array], Array], x: Array) -> Array:
-    """``f(x)``, or an error unless it is a real number for each entry of `x`."""
-    answer = function(x)
-    if is_array(answer) and namespace(answer) is namespace(x) and tuple(answer.shape) == tuple(x.shape):
-        if is_floating(answer) and not is_complex(answer):
-            return answer
-        said = f"dtype {answer.dtype}"
-    else:
-        said = f"a {type(answer).__name__} of shape {getattr(answer, 'shape', None)}"
+    """``f(x)``, or an error unless it is a real number for each entry of `x`, or one for all."""
+    xp, answer = namespace(x), function(x)
+    if isinstance(answer, int | float):
+        return xp.full_like(x, float(answer))
+    if is_array(answer) and tuple(answer.shape) == tuple(x.shape) and not is_complex(answer):
+        own = answer if namespace(answer) is xp else xp.asarray(answer)
+        return own if is_floating(own) else xp.astype(own, x.dtype)  # 1 and 0 for a condition
     raise TypeError(
-        f"{function!r} answered with {said}, and for an array of shape {tuple(x.shape)} and dtype {x.dtype} "
-        "one like it is needed, a real number for each entry: turn a condition into 1.0 and 0.0, add a "
-        "constant to zeros_like, and take a complex function apart, such as exp(-i t l) into cos(t l) and "
+        f"{function!r} answered with a {type(answer).__name__} of shape {getattr(answer, 'shape', None)} and "
+        f"dtype {getattr(answer, 'dtype', None)}, and for an array of shape {tuple(x.shape)} a real number "
+        "for each entry is needed: take a complex function apart, such as exp(-i t l) into cos(t l) and "
         "-sin(t l)."
     )

@@ -190,15 +190,19 @@ def _may_have_ties(values: Array) -> bool:
 def cuts_a_tie(values: Array, rank: Array, but_at_zero: bool) -> bool:
     """Whether the first `rank` (...) of eigenvalues (..., n) end among ones of equal magnitude.
 
-    Both arrays must be readable.
+    Both arrays must be readable. What is 0 to rounding is equal to no other than that.
     """
     xp, size = namespace(values), values.shape[-1]
+    if bool(xp.all(rank == size)):
+        return False
     magnitudes, position = xp.abs(values), xp.astype(rank, xp.int64)[..., None]
     after = xp.where(position < size, position, 0)
     last, next_one = (xp.take_along_axis(magnitudes, p, axis=-1) for p in (position - 1, after))
-    tied = (position < size) & (last - next_one <= _TIES.tie_width(values))
-    if but_at_zero:
-        tied = tied & (last > size * eps(values) * magnitudes[..., :1])
+    zero = size * eps(values) * magnitudes[..., :1]
+    tied = (position < size) & (last - next_one <= _TIES.width(last, values) + zero)
+    tied = tied & (next_one > zero)
+    if not but_at_zero:
+        tied = tied | ((position < size) & (last <= zero))
     return bool(xp.any(tied))
 
 

@@ -56,6 +56,11 @@ def matrix_function(
         As `eigh`; and ValueError where eigenvalues that are kept lie outside the domain of `function`, in
         host memory. Eigenvalues within ``n eps max|l|`` of 0 count as 0.
 
+    Warns
+    -----
+    GaugeWarning
+        Where a truncation is seen to keep some of several equal eigenvalues: which of them, is arbitrary.
+
     Notes
     -----
     First and second derivatives are exact at every gap, ties included; only the gap at a truncation's
@@ -114,7 +119,7 @@ def spectral_projector(
     Warns
     -----
     GaugeWarning
-        Where the truncation is seen to keep some of equal eigenvalues and drop others, which being arbitrary.
+        As `matrix_function`.
 
     Examples
     --------

@@ -88,7 +88,7 @@ class Method:
             require_domain(values, rank, self.function, domain)
 
     def warn_of_cut(self, binding: Binding, outputs: Arrays, but_at_zero: bool = False) -> None:
-        """Warn where of equal eigenvalues some are seen to be kept and some not, which being arbitrary.
+        """Warn where some of several equal eigenvalues are seen to be kept: which of them, is arbitrary.
 
         Zeros need not count: of a covariance, where the data have no part in their eigenvectors, and of a
         function that is flat at 0.
@@ -102,9 +102,8 @@ class Method:
         if cuts_a_tie(values, rank, but_at_zero or is_flat):
             warn_once(
                 f"{self.truncation} keeps some of several eigenvalues of equal magnitude and drops others: "
-                "which of them is arbitrary, and so are the result and its gradient. Keep all of them or "
-                "none, such as by a MaxRank that ends where the eigenvalues have a gap, or by an "
-                "EigenvalueFloor.",
+                "which of them is arbitrary, and so is their part in the result and its gradient. Keep all "
+                "or none of them, such as by a MaxRank that ends where the eigenvalues have a gap.",
                 GaugeWarning,
             )
 

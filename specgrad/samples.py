@@ -1,6 +1,6 @@
 """Checks of data, variables in rows and samples last, with errors that say what to do."""
 
-from specgrad._array import eps, is_array, is_complex, is_floating, namespace, real_part
+from specgrad._array import is_array, is_complex, is_floating, namespace
 from specgrad._require import as_number
 from specgrad._typing import Array, Arrays
 from specgrad.validation import first_index, require_floating, to_computing_precision
@@ -12,14 +12,8 @@ __all__ = [
     "require_finite_covariance",
     "require_groups",
     "require_samples",
-    "require_varying_groups",
     "require_weights",
-    "variances_of",
 ]
-
-
-# Of eps times a mean: how far that of a constant may be off.
-_ROUNDINGS = 4
 
 
 def require_samples(x: Array, name: str, correction: float) -> None:
@@ -115,30 +109,6 @@ def require_finite_covariance(covariance: Array, name: str) -> None:
         f"The covariance of {name} at batch index {first_index(~finite)} is not finite: {name} has NaN or "
         "infinite entries there, or numbers whose squares overflow. Repair it, or pass check_finite=False to "
         "get NaN for it alone."
-    )
-
-
-def variances_of(covariance: Array, mean: Array) -> Array:
-    """The variances, shape (..., groups, d), and 0 for those that are only how the mean was rounded.
-
-    Covariances are (..., groups, d, d) and the means (..., p) of the same variables.
-    """
-    xp = namespace(covariance)
-    variances = real_part(xp.linalg.diagonal(covariance))
-    rounding = _ROUNDINGS * eps(mean) * xp.reshape(xp.abs(mean), variances.shape)
-    return xp.where(variances <= rounding * rounding, 0.0, variances)
-
-
-def require_varying_groups(covariance: Array, mean: Array) -> None:
-    """Raise if no variable of some group varies; both arrays must be readable."""
-    xp = namespace(covariance)
-    constant = xp.all(variances_of(covariance, mean) == 0, axis=-1)
-    if 0 in covariance.shape or not bool(xp.any(constant)):
-        return
-    *batch, group = first_index(constant)
-    raise ValueError(
-        f"The variables of group {group} at batch index {tuple(batch)} are constant up to rounding, and "
-        "cannot be whitened: take them out, or add to the variances by eps."
     )
 
 

@@ -138,6 +138,11 @@ def covariance_pool(
     TypeError, ValueError, ConvergenceError
         As `covariance` and `matrix_function`.
 
+    Warns
+    -----
+    GaugeWarning
+        As `matrix_function`.
+
     References
     ----------
     Li, Xie, Wang and Zuo, "Is second-order information helpful for large-scale visual recognition?" (ICCV

@@ -190,7 +190,7 @@ class EnergyRatio(_Combines):
         rest = xp.flip(xp.cumulative_sum(xp.flip(energy, axis=-1), axis=-1), axis=-1)
         left = rest if self.include_crossing else rest - energy
         # At the ratio to rounding counts as reached: 0.9 of 6, 3, 1 is two eigenvalues.
-        rounding = _ROUNDINGS * unit * energy[..., :1] + size * unit * left
+        rounding = min(_ROUNDINGS, size) * unit * energy[..., :1] + size * unit * left
         return left - rounding > (1.0 - self.ratio) * rest[..., :1]
 
 

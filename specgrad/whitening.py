@@ -15,7 +15,6 @@ from specgrad.samples import (
     require_finite_covariance,
     require_groups,
     require_samples,
-    require_varying_groups,
 )
 from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver
 from specgrad.statistics import shifted
@@ -79,6 +78,11 @@ def zca_whiten(
     TypeError, ValueError, ConvergenceError
         As `covariance` and `matrix_function`; ValueError for groups that do not divide ``p``.
 
+    Warns
+    -----
+    GaugeWarning
+        As `matrix_function`.
+
     Notes
     -----
     The gradient is exact at every gap. Composed from eigenvectors it is wrong where whitening drives its
@@ -109,8 +113,6 @@ def zca_whiten(
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
         require_finite_covariance(seen, "x")
-        if not eps and (mean := binding.view(outputs[1])) is not None:
-            require_varying_groups(seen, mean)
     if check_finite or is_root_solver(solver):
         method.judge(binding, outputs[2:-2])
     if check_finite:
@@ -148,6 +150,11 @@ def whitening_matrix(
     ------
     TypeError, ValueError, ConvergenceError
         As `inv_sqrtm`.
+
+    Warns
+    -----
+    GaugeWarning
+        As `matrix_function`.
 
     Examples
     --------

@@ -137,14 +137,7 @@ BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
         Backend("numpy", _numpy),
-        Backend(
-            "array_api_strict",
-            _strict,
-            xfails={
-                "test_a_large_mean_costs_no_accuracy_whatever_the_order_of_memory": "it sums as NumPy "
-                "does, and the standard has no call for another order of memory"
-            },
-        ),
+        Backend("array_api_strict", _strict),
         Backend("torch", _torch, functions="specgrad_torch"),
         Backend(
             "jax",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from specgrad import (
+    EigenvalueFloor,
     GaugeError,
     GaugeWarning,
     MaxRank,
@@ -90,6 +91,14 @@ def test_a_truncation_that_keeps_a_repeated_variance_in_part_says_so(backend, do
     x = np.array([[1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]).astype(double)
     with pytest.warns(GaugeWarning, match=r"MaxRank\(rank=2\) keeps some of several eigenvalues"):
         at_a_new_place()(partial(function, truncation=MaxRank(2)), backend.array(x))
+
+
+def test_small_eigenvalues_are_no_ties_for_being_small(backend):
+    a = backend.array(np.diag([1.0, 1e-12, 1e-14, 0.0]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for truncation in (MaxRank(2), EigenvalueFloor(), EigenvalueFloor(absolute=1e-13)):
+            at_a_new_place()(spectral_projector, a, truncation)
 
 
 def test_a_truncation_at_a_gap_or_among_zeros_that_change_nothing_is_silent(backend, double):

@@ -252,3 +252,16 @@ def test_a_layer_in_half_precision(layer):
     torch.testing.assert_close(y, layer(6)(x.float()).bfloat16(), atol=2**-6, rtol=2**-7)
     # The running statistics themselves have 8 bits.
     torch.testing.assert_close(module.eval()(x), y, atol=2**-4, rtol=2**-4)
+
+
+def test_running_statistics_never_join_a_graph():
+    module = ZCAWhitening(6)
+    scale = torch.ones((), requires_grad=True)
+    buffers = {
+        name: scale * buffer if buffer.is_floating_point() else buffer.clone()
+        for name, buffer in module.named_buffers()
+    }
+    before = buffers["running_matrix"].clone()
+    torch.func.functional_call(module, buffers, (inputs(),))
+    assert not torch.equal(buffers["running_matrix"], before)
+    assert type(buffers["running_matrix"].grad_fn).__name__ == "MulBackward0"

@@ -250,3 +250,9 @@ def test_an_energy_ratio_does_not_leave_the_range(backend):
     for scale in (1e-30, 1e38, 3e38):
         values = backend.array(np.full(4, scale, dtype="float32"))
         assert np.all(backend.numpy(EnergyRatio(0.95).keep(None, values, None)))
+
+
+def test_an_energy_ratio_close_to_one_keeps_what_it_needs_of_two(backend):
+    for ratio, rest in ((1 - 1e-6, 1.5e-6), (1 - 1e-4, 1.005e-4)):
+        values = backend.array(np.array([1.0, rest], dtype="float32"))
+        assert np.all(backend.numpy(EnergyRatio(ratio).keep(None, values, None)))

@@ -33,11 +33,14 @@ __all__ = [
 
 def centre(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
     """The mean, (..., p, 1), and ``x`` without it, (..., p, m)."""
+    # From the first sample: a large mean cancels before it is summed, and a constant leaves exact zeros.
+    first = x[..., :1]
+    shifted = x - first
     if weights is None:
-        mean = row_sums(x) / x.shape[-1]
-        return mean, x - mean
-    mean = row_sums(x * as_row(weights / row_sums(weights)))
-    return mean, x - mean
+        step = row_sums(shifted) / x.shape[-1]
+    else:
+        step = row_sums(shifted * as_row(weights / row_sums(weights)))
+    return first + step, shifted - step
 
 
 def second_moment(centred: Array, normaliser: float) -> Array:

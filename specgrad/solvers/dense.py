@@ -2,12 +2,20 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import adjoint, as_row, column_products, eps, namespace, take_columns
+from specgrad._array import (
+    adjoint,
+    as_row,
+    column_products,
+    eps,
+    namespace,
+    smallest_normal,
+    take_columns,
+)
 from specgrad._typing import Array
 
 __all__ = ["DenseEigh", "DenseSVD"]
 
-# Of n eps times the largest singular value: how far an eigenpair of a stable SVD may be off.
+# Of n eps times the largest singular value: how far an eigenpair of a stable SVD may be off where it is 0.
 _RESIDUAL = 8
 
 
@@ -33,8 +41,8 @@ class DenseSVD:
     """The array library's ``linalg.svd``, as in the papers: for positive semi-definite matrices.
 
     Singular values are magnitudes; the sign of an eigenvalue is recovered from the two singular vectors.
-    Where two eigenvalues about agree in magnitude and differ in sign it cannot be, and they are NaN, which
-    `Fallback` takes up: for indefinite matrices use `DenseEigh`, which is also faster.
+    Where two eigenvalues differ in sign and agree in magnitude, up to about ``eps**(1/4)``, it cannot be, and
+    they are NaN, which `Fallback` takes up: for indefinite matrices use `DenseEigh`, which is also faster.
 
     Examples
     --------
@@ -51,5 +59,6 @@ class DenseSVD:
         values = xp.where(column_products(vectors, left) < 0, -singular, singular)
         # Eigenvalues of opposite sign and about equal magnitude share singular vectors, none of them theirs.
         error = xp.max(xp.abs(a @ vectors - vectors * as_row(values)), axis=-2)
-        values = xp.where(error <= _RESIDUAL * a.shape[-1] * eps(a) * singular[..., :1], values, xp.nan)
+        allowed = max(eps(a) ** 0.75, _RESIDUAL * a.shape[-1] * eps(a)) * singular[..., :1]
+        values = xp.where(error <= allowed + smallest_normal(a), values, xp.nan)
         return take_columns(xp.argsort(values, axis=-1), values, vectors)

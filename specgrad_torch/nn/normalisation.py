@@ -150,6 +150,7 @@ class CovarianceNormalisation(nn.Module):
         if step is None:
             step = self.num_batches_tracked.clamp(min=1).to(self.running_mean.dtype).reciprocal()
         for running, new in ((self.running_mean, mean), (self.running_matrix, matrix)):
+            running = running.detach()
             running.lerp_(new if good is True else torch.where(good, new, running), step)
 
     def _multiplied(self, x: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
