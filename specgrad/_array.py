@@ -33,7 +33,6 @@ __all__ = [
     "off_diagonal",
     "real_part",
     "reciprocal",
-    "row_sums",
     "smallest_normal",
     "squared_magnitude",
     "take_columns",
@@ -177,11 +176,6 @@ def column_products(left: Array, right: Array) -> Array:
     return xp.sum(left * right, axis=-2)
 
 
-def row_sums(x: Array) -> Array:
-    """Sums along the last axis, kept as an axis of length 1."""
-    return namespace(x).sum(x, axis=-1, keepdims=True)
-
-
 def adjoint(a: Array) -> Array:
     """Conjugate transpose of the last two axes."""
     return namespace(a).conj(a.mT) if is_complex(a) else a.mT
@@ -250,8 +244,5 @@ def reciprocal(x: Array, where: Array) -> Array:
 
 def take_columns(order: Array, values: Array, vectors: Array) -> tuple[Array, Array]:
     """Eigenvalues and eigenvectors in the given order, an integer array of shape (..., m)."""
-    xp = namespace(values)
-    return (
-        xp.take_along_axis(values, order, axis=-1),
-        xp.take_along_axis(vectors, as_row(order), axis=-1),
-    )
+    take = namespace(values).take_along_axis
+    return take(values, order, axis=-1), take(vectors, as_row(order), axis=-1)

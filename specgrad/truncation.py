@@ -24,9 +24,7 @@ __all__ = [
     "Truncation",
 ]
 
-
-# Of eps times the largest eigenvalue: how far others may be off.
-_ROUNDINGS = 8
+_ROUNDINGS = 8  # of the largest eigenvalue, by which others may be off
 
 
 class Truncation(Protocol):
@@ -186,10 +184,10 @@ class EnergyRatio(_Combines):
             return values == values
         size, unit = values.shape[-1], eps(values)
         energy = xp.abs(values) * (1.0 / size)  # so that no sum leaves the range
-        # Summed from the smallest, so that a small rest is as exact as a large one.
         rest = xp.flip(xp.cumulative_sum(xp.flip(energy, axis=-1), axis=-1), axis=-1)
         left = rest if self.include_crossing else rest - energy
-        # At the ratio to rounding counts as reached: 0.9 of 6, 3, 1 is two eigenvalues.
+        # Summed from the smallest, a small rest is as exact as a large one. At the ratio to rounding counts as
+        # reached: 0.9 of 6, 3, 1 is two eigenvalues.
         rounding = min(_ROUNDINGS, size) * unit * energy[..., :1] + size * unit * left
         return left - rounding > (1.0 - self.ratio) * rest[..., :1]
 

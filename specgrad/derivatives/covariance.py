@@ -17,7 +17,7 @@ follow ``dL = Re <g, dx>``. The centred data are computed again: that costs less
 Source: G. A. F. Seber, "Multivariate Observations" (1984), section 1.4; the derivative is the product rule.
 """
 
-from specgrad._array import adjoint, as_row, hermitian_part, namespace, real_part, row_sums
+from specgrad._array import adjoint, as_row, hermitian_part, namespace, real_part
 from specgrad._typing import Array
 
 __all__ = [
@@ -37,9 +37,9 @@ def centre(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
     first = x[..., :1]
     shifted = x - first
     if weights is None:
-        step = row_sums(shifted) / x.shape[-1]
+        step = _row_sums(shifted) / x.shape[-1]
     else:
-        step = row_sums(shifted * as_row(weights / row_sums(weights)))
+        step = _row_sums(shifted * as_row(weights / _row_sums(weights)))
     return first + step, shifted - step
 
 
@@ -82,7 +82,7 @@ def vjp(x: Array, weights: Array | None, correction: float, cotangent: Array) ->
     product = g @ centred
     normaliser = _normaliser(weights, correction)
     quadratic = xp.sum(real_part(xp.conj(centred) * product), axis=-2)
-    mean_quadratic = row_sums(weights * quadratic) / normaliser
+    mean_quadratic = _row_sums(weights * quadratic) / normaliser
     g_weights = (quadratic - mean_quadratic * _normaliser_gradient(weights, correction)) / normaliser
     return product * as_row(2.0 * weights / normaliser), g_weights / scale
 
@@ -100,7 +100,7 @@ def jvp(
     half = (tangent * as_row(weights)) @ adjoint(centred)
     moved = half + adjoint(half) + (centred * as_row(weights_tangent)) @ adjoint(centred)
     gradient = _normaliser_gradient(weights, correction)
-    d_normaliser = row_sums(gradient * weights_tangent)
+    d_normaliser = _row_sums(gradient * weights_tangent)
     covariance = forward(x, weights, correction)
     return (moved - covariance * d_normaliser[..., None]) / normaliser[..., None]
 
@@ -112,11 +112,16 @@ def _scale(weights: Array) -> Array:
 
 def _normaliser(weights: Array, correction: float) -> Array:
     """``N``, shape (..., 1)."""
-    total = row_sums(weights)
-    return total - correction * row_sums(weights * weights) / total
+    total = _row_sums(weights)
+    return total - correction * _row_sums(weights * weights) / total
 
 
 def _normaliser_gradient(weights: Array, correction: float) -> Array:
     """``dN/dw_k``, shape (..., m)."""
-    total, squares = row_sums(weights), row_sums(weights * weights)
+    total, squares = _row_sums(weights), _row_sums(weights * weights)
     return 1.0 - correction * (2.0 * weights / total - squares / (total * total))
+
+
+def _row_sums(x: Array) -> Array:
+    """Sums along the last axis, kept as an axis of length 1."""
+    return namespace(x).sum(x, axis=-1, keepdims=True)

@@ -17,7 +17,7 @@ Assumptions: ``weight`` real or of the dtype of ``x``; complex cotangents follow
 Source: Wang et al., "Backpropagation-friendly eigendecomposition" (NeurIPS 2019), section 3.
 """
 
-from specgrad._array import adjoint, as_column, is_complex, namespace, row_sums
+from specgrad._array import adjoint, as_column, is_complex, namespace
 from specgrad._typing import Array
 
 __all__ = ["forward", "jvp", "vjp"]
@@ -35,7 +35,7 @@ def vjp(
 ) -> tuple[Array, Array, Array | None, Array | None]:
     """The cotangents of ``xc``, whose mean is zero, of ``M``, and of ``weight`` and ``bias``."""
     xp = namespace(centred)
-    mean = row_sums(g_y) / g_y.shape[-1]
+    mean = xp.sum(g_y, axis=-1, keepdims=True) / g_y.shape[-1]
     g_centred = g_y - mean
     product = g_centred @ adjoint(centred)
     if weight is None:
