@@ -186,8 +186,8 @@ class EnergyRatio(_Combines):
         energy = xp.abs(values) * (1.0 / size)  # so that no sum leaves the range
         rest = xp.flip(xp.cumulative_sum(xp.flip(energy, axis=-1), axis=-1), axis=-1)
         left = rest if self.include_crossing else rest - energy
-        # Summed from the smallest, a small rest is as exact as a large one. At the ratio to rounding counts as
-        # reached: 0.9 of 6, 3, 1 is two eigenvalues.
+        # Summed from the smallest, a small rest is as exact as a large one. At the ratio up to rounding
+        # counts as reached: 0.9 of 6, 3, 1 is two eigenvalues.
         rounding = min(_ROUNDINGS, size) * unit * energy[..., :1] + size * unit * left
         return left - rounding > (1.0 - self.ratio) * rest[..., :1]
 
