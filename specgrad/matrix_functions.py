@@ -59,7 +59,7 @@ def matrix_function(
     Warns
     -----
     GaugeWarning
-        Where a truncation is seen to keep some of several equal eigenvalues: which of them, is arbitrary.
+        Where a truncation is seen to keep some of several equal eigenvalues: which of them is arbitrary.
 
     Notes
     -----

@@ -88,7 +88,7 @@ class Method:
             require_domain(values, rank, self.function, domain)
 
     def warn_of_cut(self, binding: Binding, outputs: Arrays, but_at_zero: bool = False) -> None:
-        """Warn where some of several equal eigenvalues are seen to be kept: which of them, is arbitrary.
+        """Warn where some of several equal eigenvalues are seen to be kept: which of them is arbitrary.
 
         Zeros need not count: of a covariance, where the data have no part in their eigenvectors, and of a
         function that is flat at 0.
