@@ -224,12 +224,15 @@ def answer_of(function: Callable[[Array], Array], x: Array) -> Array:
     xp, answer = namespace(x), function(x)
     if isinstance(answer, int | float):
         return xp.full_like(x, float(answer))
-    if is_array(answer) and tuple(answer.shape) == tuple(x.shape) and not is_complex(answer):
+    advice = ""
+    if is_array(answer) and tuple(answer.shape) in ((), tuple(x.shape)):
         own = answer if namespace(answer) is xp else xp.asarray(answer)
-        return own if is_floating(own) else xp.astype(own, x.dtype)  # 1 and 0 for a condition
+        if not is_complex(own):
+            own = own if is_floating(own) else xp.astype(own, x.dtype)  # 1 and 0 for a condition
+            return own if own.ndim else xp.zeros_like(x) + own
+        advice = ": take it apart, such as exp(-i t l) into cos(t l) and -sin(t l)"
     raise TypeError(
         f"{function!r} answered with a {type(answer).__name__} of shape {getattr(answer, 'shape', None)} and "
         f"dtype {getattr(answer, 'dtype', None)}, and for an array of shape {tuple(x.shape)} a real number "
-        "for each entry is needed: take a complex function apart, such as exp(-i t l) into cos(t l) and "
-        "-sin(t l)."
+        f"for each entry is needed{advice}."
     )

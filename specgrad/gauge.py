@@ -199,8 +199,8 @@ def cuts_a_tie(values: Array, rank: Array, but_at_zero: bool) -> bool:
     after = xp.where(position < size, position, 0)
     last, next_one = (xp.take_along_axis(magnitudes, p, axis=-1) for p in (position - 1, after))
     zero = size * eps(values) * magnitudes[..., :1]
-    tied = (position < size) & (last - next_one <= _TIES.width(last, values) + zero)
-    tied = tied & (next_one > zero)
+    width = _TIES.width(last, values) + 2 * eps(values) * magnitudes[..., :1]
+    tied = (position < size) & (last - next_one <= width) & (next_one > zero)
     if not but_at_zero:
         tied = tied | ((position < size) & (last <= zero))
     return bool(xp.any(tied))

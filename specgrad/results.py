@@ -49,7 +49,8 @@ class WhiteningResult(NamedTuple):
     whitened : array, shape (..., p, m)
     mean : array, shape (..., p)
     matrix : array, shape (..., groups, d, d)
-        The inverse square root of the covariance of each group of ``d = p/groups`` variables.
+        The inverse square root of the covariance of each group of ``d = p/groups`` variables. Where a
+        truncation keeps more than the rank of the data, what it does in their null space is arbitrary.
     """
 
     whitened: Array
@@ -66,7 +67,7 @@ class DenoisingResult(NamedTuple):
     mean : array, shape (..., p)
     matrix : array, shape (..., groups, d, d)
         The projector on the leading eigenvectors of each group of ``d = p/groups`` variables, times the
-        scaling.
+        scaling; arbitrary in the null space of the data, where more are kept than their rank.
     rank : integer array, shape (..., groups)
         The number of eigenvectors kept.
     """

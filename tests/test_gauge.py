@@ -101,6 +101,15 @@ def test_small_eigenvalues_are_no_ties_for_being_small(backend):
             at_a_new_place()(spectral_projector, a, truncation)
 
 
+def test_eigenvalues_that_decay_in_single_precision_are_no_ties(backend):
+    n, draw = 64, np.random.default_rng(0)
+    basis = np.linalg.qr(draw.standard_normal((n, n)))[0]
+    x = (basis * np.arange(1, n + 1.0) ** -1.5) @ draw.standard_normal((n, 4 * n))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        at_a_new_place()(zca_whiten, backend.array(x.astype("float32")))
+
+
 def test_a_truncation_at_a_gap_or_among_zeros_that_change_nothing_is_silent(backend, double):
     for function, values in (
         (spectral_projector, (1.0, 1.0, 2.0, 2.0)),

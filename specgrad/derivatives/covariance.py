@@ -17,7 +17,7 @@ follow ``dL = Re <g, dx>``. The centred data are computed again: that costs less
 Source: G. A. F. Seber, "Multivariate Observations" (1984), section 1.4; the derivative is the product rule.
 """
 
-from specgrad._array import adjoint, as_row, hermitian_part, namespace, real_part
+from specgrad._array import adjoint, as_row, eps, hermitian_part, namespace, real_part
 from specgrad._typing import Array
 
 __all__ = [
@@ -33,14 +33,16 @@ __all__ = [
 
 def centre(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
     """The mean, (..., p, 1), and ``x`` without it, (..., p, m)."""
-    # From the first sample: a large mean cancels before it is summed, and a constant leaves exact zeros.
-    first = x[..., :1]
-    shifted = x - first
-    if weights is None:
-        step = _row_sums(shifted) / x.shape[-1]
-    else:
-        step = _row_sums(shifted * as_row(weights / _row_sums(weights)))
-    return first + step, shifted - step
+    xp = namespace(x)
+    share = None if weights is None else as_row(weights / _row_sums(weights))
+    first, mean = x[..., :1], _mean(x, share)
+    # A constant is its own mean to the last bit, which a sum of it need not be.
+    is_near = xp.abs(mean - first) <= x.shape[-1] * eps(x) * xp.abs(first)
+    shift = xp.where(is_near, first, mean)
+    centred = x - shift
+    # A long sum loses digits of a large mean; what it has lost is small, and summed again.
+    rest = _mean(centred, share)
+    return shift + rest, centred - rest
 
 
 def second_moment(centred: Array, normaliser: float) -> Array:
@@ -120,6 +122,10 @@ def _normaliser_gradient(weights: Array, correction: float) -> Array:
     """``dN/dw_k``, shape (..., m)."""
     total, squares = _row_sums(weights), _row_sums(weights * weights)
     return 1.0 - correction * (2.0 * weights / total - squares / (total * total))
+
+
+def _mean(x: Array, share: Array | None) -> Array:
+    return _row_sums(x) / x.shape[-1] if share is None else _row_sums(x * share)
 
 
 def _row_sums(x: Array) -> Array:
