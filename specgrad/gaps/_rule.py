@@ -60,7 +60,7 @@ class RoundingFloor:
     factor : float, optional
         Largest error of ``Y`` that is expected, in units of eps and the size of the cotangents; by default
         8, and 64 for the eps of double precision, which leaves room for cotangents that were summed over
-        millions of samples, and still takes next to nothing from others.
+        many samples, and still takes next to nothing from others.
     reach : float, default 0.05
         Largest gap at which it acts, in units of the largest eigenvalue magnitude. At wider gaps
         rounding does no harm, and small honest entries survive.
