@@ -38,3 +38,12 @@ def test_an_outlier_that_comes_first_costs_no_more_than_its_own_digits(backend):
     expected = np.cov(table.astype("float64").T, ddof=0)
     found = covariance(backend.array(table).mT, correction=0)
     np.testing.assert_allclose(backend.numpy(found), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("constant", [0.1, -1e5 / 3])
+def test_a_constant_has_no_variance_whatever_the_order_of_memory_and_the_weights(backend, constant):
+    table = np.full((200_000, 2), constant, dtype="float32")
+    weights = backend.array(np.random.default_rng(0).uniform(1.0, 2.0, len(table)).astype("float32"))
+    x = backend.array(table).mT
+    for found in (covariance(x), covariance(x, weights)):
+        np.testing.assert_array_equal(backend.numpy(found), np.zeros((2, 2)))
