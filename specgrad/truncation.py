@@ -1,10 +1,8 @@
 """Truncations: which eigenvalues to keep, as frozen values that combine with ``&`` and ``|``.
 
-Eigenvalues come largest magnitude first. A truncation marks the ones it would keep; the rank is the
-length of the leading run of marks and never below 1, so a mark need not be monotone, and a break
-condition of an iteration over eigenvalues becomes a mark that ends the run.
-
-Any frozen dataclass with a method ``keep(a, values, vectors)`` is a truncation.
+Any frozen dataclass with a method ``keep(a, values, vectors)`` is one. Eigenvalues come largest magnitude
+first, and it marks those it would keep. The rank is the length of the leading run of marks, never below 1:
+marks need not be monotone, and a break condition of an iteration becomes a mark that ends the run.
 """
 
 from dataclasses import dataclass

@@ -13,3 +13,8 @@ def samples(dtype="float64", shape=(6, 40), seed=0):
     mixing = np.eye(p) + 0.3 * generator.standard_normal((p, p))
     spread = np.geomspace(3.0, 0.5, p)[:, None]
     return (mixing @ (spread * x) + np.arange(p)[:, None]).astype(dtype)
+
+
+def weights_of(shape, seed=1):
+    """Positive weights of samples."""
+    return np.random.default_rng(seed).uniform(0.2, 2.0, shape)

@@ -1,18 +1,16 @@
-"""`torch.compile` and `torch.export` keep this library's derivative, not that of the operations inside."""
+"""`torch.compile` keeps this library's derivative, not that of the operations inside."""
 
-import contextlib
 import os
 import shutil
 import subprocess
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torch_cases import (
-    GAP_RULES,
+    OPTIONS,
     RAGGED,
     SEPARATED,
     TIED,
@@ -25,35 +23,10 @@ from torch_cases import (
     torch,
 )
 
-from specgrad import (
-    DaleckiiKrein,
-    DenseEigh,
-    DenseSVD,
-    EnergyRatio,
-    ExactGap,
-    Fallback,
-    MaskedGap,
-    MaxRank,
-    NewtonSchulz,
-    PowerIteration,
-    RaiseGauge,
-    Refined,
-)
+from specgrad import DaleckiiKrein, EnergyRatio, ExactGap, MaskedGap, NewtonSchulz, PowerIteration, Refined
 
 func = torch.func
 ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
-
-OPTIONS = (
-    *({"gap": gap} for gap in GAP_RULES),
-    {},
-    {"truncation": EnergyRatio(0.9)},
-    {"truncation": MaxRank(2)},
-    {"truncation": MaxRank(3) & EnergyRatio(0.9)},
-    {"solver": DenseSVD()},
-    {"solver": Fallback(DenseEigh(), DenseSVD())},
-    {"gauge": RaiseGauge()},
-    {"check_finite": False},
-)
 
 
 @pytest.fixture(autouse=True)
@@ -199,93 +172,3 @@ def test_gap_rule_of_a_user(compile_or_not):
     a = matrices(SEPARATED[0])
     halved = gradient(compile_or_not(lambda a: of_vectors(a, HalvedGap())), a)
     torch.testing.assert_close(halved, 0.5 * gradient(lambda a: of_vectors(a, ExactGap()), a), **ROUNDING)
-
-
-class Loss(torch.nn.Module):
-    def __init__(self, function, **options):
-        super().__init__()
-        self.function, self.options = function, options
-
-    def forward(self, a):
-        return self.function(a, **self.options)
-
-
-def exported(function, a, strict=False, **options):
-    return torch.export.export(Loss(function, **options), (a,), strict=strict).module()
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=repr)
-def test_exported_equals_eager_with_every_option(options):
-    a = matrices(RAGGED)
-    expected = gradient(lambda a: loss(a, **options), a)
-    torch.testing.assert_close(gradient(exported(loss, a, **options), a), expected, **ROUNDING)
-
-
-@pytest.mark.parametrize("strict", [False, True])
-def test_exported_keeps_the_rule_at_an_exact_tie(strict):
-    with _dynamo_may_say_that_it_looks_through_caches() if strict else contextlib.nullcontext():
-        program = exported(tied_subspace_loss, TIED, strict)
-    torch.testing.assert_close(gradient(program, TIED), tied_subspace_gradient(), **ROUNDING)
-
-
-def test_exported_strictly_keeps_truncated_functions():
-    def projector(a):
-        return specgrad_torch.spectral_projector(a, EnergyRatio(0.9))[..., 0, -1].sum()
-
-    a = matrices(RAGGED)
-    with _dynamo_may_say_that_it_looks_through_caches():
-        program = exported(projector, a, strict=True)
-    torch.testing.assert_close(gradient(program, a), gradient(projector, a), **ROUNDING)
-
-
-@pytest.mark.parametrize("options", [{}, {"gap": ExactGap()}, {"truncation": EnergyRatio(0.9)}], ids=repr)
-def test_exported_has_the_hessian_of_eager(options):
-    a = matrices(RAGGED[0])
-    program = exported(loss, a, **options)
-    expected = func.hessian(lambda a: loss(a, **options))(a)
-    torch.testing.assert_close(func.hessian(program)(a), expected, **ROUNDING)
-
-
-def test_an_infinite_derivative_does_not_reach_the_exported_value():
-    tied = torch.eye(3, dtype=torch.float64, requires_grad=True)
-
-    def vectors(a):
-        return specgrad_torch.eigh(a, gap=ExactGap())[1]
-
-    program = exported(vectors, tied)
-    torch.testing.assert_close(program(tied), vectors(tied))
-    for function in (program, vectors):
-        (found,) = torch.autograd.grad(torch.sum(function(tied) ** 3), tied)
-        assert not torch.all(torch.isfinite(found))
-
-
-def test_exported_without_gradients_has_the_forward_pass_alone():
-    a = matrices((9.0, 3.0, 1.0))
-
-    class Root(torch.nn.Module):
-        def forward(self, a):
-            return specgrad_torch.sqrtm(a)
-
-    with torch.no_grad():
-        without = torch.export.export(Root(), (a,))
-    lengths = [len(program.graph.nodes) for program in (without, torch.export.export(Root(), (a,)))]
-    assert 2 * lengths[0] < lengths[1]
-    torch.testing.assert_close(without.module()(a), specgrad_torch.sqrtm(a))
-
-
-def test_exported_has_forward_mode():
-    a = matrices(RAGGED)
-    tangent = torch.ones_like(a)
-    program = exported(loss, a)
-    for value, expected in zip(
-        func.jvp(program, (a,), (tangent,)), func.jvp(loss, (a,), (tangent,)), strict=True
-    ):
-        torch.testing.assert_close(value, expected, **ROUNDING)
-
-
-@contextlib.contextmanager
-def _dynamo_may_say_that_it_looks_through_caches():
-    # array_api_compat caches the namespace of a type, which never changes.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*`functools.lru_cache`-wrapped", category=UserWarning)
-        yield

@@ -9,13 +9,17 @@ from specgrad import (
     BalancedPowerIterationGap,
     BroadenedGap,
     ClippedGap,
+    DenseEigh,
+    DenseSVD,
     EigenvalueFloor,
     EnergyRatio,
     ExactGap,
+    Fallback,
     MaskedGap,
     MaxRank,
     PadeGap,
     PowerIterationGap,
+    RaiseGauge,
     RayleighMismatch,
     TaylorGap,
     TopNGap,
@@ -56,6 +60,19 @@ TRUNCATIONS = {  # and the rank that each keeps of the two ragged spectra
     MaxRank(3) & EnergyRatio(0.9): (2, 3),
     MaxRank(3) | EnergyRatio(0.9): (3, 4),
 }
+
+# Of `eigh`: what a compiler has to keep.
+OPTIONS = (
+    *({"gap": gap} for gap in GAP_RULES),
+    {},
+    {"truncation": EnergyRatio(0.9)},
+    {"truncation": MaxRank(2)},
+    {"truncation": MaxRank(3) & EnergyRatio(0.9)},
+    {"solver": DenseSVD()},
+    {"solver": Fallback(DenseEigh(), DenseSVD())},
+    {"gauge": RaiseGauge()},
+    {"check_finite": False},
+)
 
 
 def matrices(spectra, dtype=torch.float64, seed=0):

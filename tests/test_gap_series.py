@@ -1,0 +1,83 @@
+"""Gap rules from a series: their terms, and the bounds and errors that the papers give."""
+
+import numpy as np
+import pytest
+from pair_matrices import exact, matrix
+
+from specgrad import BalancedPowerIterationGap, ClippedGap, ExactGap, PadeGap, PowerIterationGap, TaylorGap
+
+POSITIVE = np.array([0.3, 0.7, 1.5, 4.0])
+
+
+@pytest.mark.parametrize("rule", [TaylorGap, BalancedPowerIterationGap, PowerIterationGap])
+def test_more_terms_come_closer(backend, rule):
+    errors = [np.max(np.abs(matrix(backend, rule(k), POSITIVE) - exact(POSITIVE))) for k in (2, 8, 32, 128)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-12 < 1e-3 < errors[0]
+
+
+def test_series_are_geometric_sums(backend):
+    for a, b in ((2.0, 0.5), (2.0, -1.9), (-3.0, 1.0), (1.0, 1e-20), (1.0, 0.0), (1.0, 1.0 - 1e-9)):
+        q = np.longdouble(b) / np.longdouble(a)
+        for terms in (1, 2, 19, 101):
+            total = sum(q**k for k in range(terms)) / a
+            pair = matrix(backend, TaylorGap(terms - 1), np.array([b, a]))[0, 1]
+            np.testing.assert_allclose(pair, float(total), rtol=64 * np.finfo(float).eps)
+
+
+def test_asymmetry_of_the_published_rule(backend):
+    # Its symmetric part is q^(K-1)/(2 a), and its antisymmetric part the balanced rule.
+    for steps in (1, 2, 5, 19):
+        pairs = matrix(backend, PowerIterationGap(steps), POSITIVE)
+        larger = np.maximum(POSITIVE[:, None], POSITIVE)
+        ratio = np.minimum(POSITIVE[:, None], POSITIVE) / larger
+        expected = ratio ** (steps - 1) / (2 * larger)
+        np.fill_diagonal(expected, 0.0)
+        allowed = 64 * np.finfo(float).eps * np.max(np.abs(pairs))
+        np.testing.assert_allclose((pairs + pairs.T) / 2, expected, rtol=0, atol=allowed)
+        balanced = matrix(backend, BalancedPowerIterationGap(steps), POSITIVE)
+        np.testing.assert_allclose((pairs - pairs.T) / 2, balanced, rtol=0, atol=allowed)
+
+
+def test_bounds_of_the_papers(backend):
+    # The largest is taken at a tie, or next to one where ties are 0.
+    close = np.array([0.5, 2.0 * (1 - 1e-15), 2.0])
+    for rule, bound in (
+        (PowerIterationGap(19), 19 / 2.0),
+        (BalancedPowerIterationGap(19), 19 / 2.0),
+        (TaylorGap(100), 101 / 2.0),
+    ):
+        np.testing.assert_allclose(backend.numpy(rule.bound(backend.array(close))), bound)
+        reached = np.max(np.abs(matrix(backend, rule, close)[1:, 1:]))
+        assert 0.96 * bound < reached <= bound
+    assert float(ClippedGap(1e10).bound(backend.array(close))) == 1e10
+    assert np.isinf(float(ExactGap().bound(backend.array(close))))
+
+
+@pytest.mark.parametrize(
+    ("q", "published"), [(0.1, 1e-12), (0.5, 1e-12), (0.9, 1e-12), (0.99, 1e-11), (0.999, 3e-10)]
+)
+def test_pade_error_table(backend, q, published):
+    pair = matrix(backend, PadeGap(), np.array([q, 1.0]))[0, 1]
+    assert abs(pair - 1 / (1 - q)) <= published
+
+
+@pytest.mark.parametrize(("q", "published"), [(0.7, 7.63e-16), (0.9, 2.4e-4), (0.99, 36.2), (0.999, 904.0)])
+def test_taylor_error_table(backend, q, published):
+    pair = matrix(backend, TaylorGap(100), np.array([q, 1.0]))[0, 1]
+    np.testing.assert_allclose(1 / (1 - q) - pair, published, rtol=0.02, atol=1e-15)
+
+
+def test_pade_in_single_precision(backend):
+    pair = matrix(backend, PadeGap(), np.array([0.999, 1.0], dtype=np.float32))[0, 1]
+    gap = float(np.float32(1.0) - np.float32(0.999))
+    assert abs(pair - 1 / gap) * gap < 5e-4
+
+
+def test_eigenvalues_that_are_zero_have_no_series(backend):
+    # a = 0 has no reciprocal; b = 0 is q = 0.
+    for rule in (TaylorGap(), PadeGap(), PowerIterationGap(), BalancedPowerIterationGap(3)):
+        pairs = matrix(backend, rule, np.array([0.0, 0.0, 2.0]))
+        assert np.isfinite(pairs).all()
+        assert pairs[0, 1] == pairs[1, 0] == 0.0
+        np.testing.assert_allclose(pairs[0, 2], 0.5, rtol=512 * np.finfo(float).eps)
