@@ -13,6 +13,13 @@ except ImportError as error:
 
 __all__ = ["cublas", "cupy", "cusolver"]
 
+if not hasattr(cupy.ndarray, "mT"):
+    raise ImportError(
+        f"specgrad_cupy needs CuPy 14 or later, and {cupy.__version__} is installed: upgrade it by "
+        "pip install --upgrade 'specgrad[cupy-cuda12x]' or 'specgrad[cupy-cuda13x]'.",
+        name="cupy",
+    )
+
 try:
     cupy.cuda.runtime.getDeviceCount()
 except cupy.cuda.runtime.CUDARuntimeError as error:

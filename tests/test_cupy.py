@@ -6,6 +6,7 @@ Parts that need no device run everywhere; the others are marked and skip where t
 import importlib
 import importlib.util
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,26 @@ def test_without_cupy_or_a_device_the_import_says_what_is_missing():
         pytest.skip("there is a device")
 
 
+def test_an_old_cupy_is_named(tmp_path):
+    for name, source in {
+        "cupy": "__version__ = '13.6.0'\nclass ndarray: pass",
+        "cupy_backends.cuda.libs": "cublas = cusolver = None",
+    }.items():
+        folder = tmp_path.joinpath(*name.split("."))
+        folder.mkdir(parents=True)
+        folder.joinpath("__init__.py").write_text(source)
+    run = subprocess.run(
+        [sys.executable, "-c", "import specgrad_cupy"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )
+    last = run.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: specgrad_cupy needs CuPy 14 or later, and 13.6.0 is installed")
+
+
 def test_a_function_with_another_default_solver_is_differentiated_as_before():
     with_default_solver = module("_default_solver").with_default_solver
     eigh = with_default_solver(specgrad.eigh, DenseSVD())
@@ -106,11 +127,12 @@ def test_solvers(package, cupy, name):
 
 @pytest.mark.gpu
 def test_batches_of_complex_matrices_are_right_each_time(package, cupy):
-    # Batched decompositions of complex64 on CUDA have been reported wrong from the third call on.
+    # Batched decompositions of complex64 on CUDA have been reported wrong from the third call on, and after
+    # batches of another size.
     generator = np.random.default_rng(0)
-    a = generator.standard_normal((512, 40, 40)) + 1j * generator.standard_normal((512, 40, 40))
-    a = cupy.asarray((a + a.conj().swapaxes(-1, -2)).astype("complex64"))
-    for _ in range(10):
+    for count, n in [(512, 40), (16, 100), (100, 33), (512, 40), (1, 64), (300, 64), (17, 40), (512, 17)] * 3:
+        a = generator.standard_normal((count, n, n)) + 1j * generator.standard_normal((count, n, n))
+        a = cupy.asarray((a + a.conj().swapaxes(-1, -2)).astype("complex64"))
         values, vectors = package.SyevjBatched().solve(a)
         residual = package.Repaired(package.SyevjBatched(), package.Syevd()).residual(a, values, vectors)
         assert float(residual.max()) < 60
@@ -165,11 +187,12 @@ def test_nothing_waits_for_the_device(package, cupy, n):
 
 
 @pytest.mark.gpu
-def test_another_stream_is_respected(package, cupy):
+@pytest.mark.parametrize("name", ["Jacobi", "Syevd", "SyevjBatched"])
+def test_another_stream_is_respected(package, cupy, name):
     a = cupy.asarray(np.diag(np.arange(1.0, 5.0)))
     cupy.cuda.Device().synchronize()  # a stream that does not block would not wait for the copy
     with cupy.cuda.Stream(non_blocking=True) as stream:
-        values = package.eigvalsh(cupy.stack([a] * 300))
+        values = package.eigvalsh(cupy.stack([a] * 300), solver=getattr(package, name)())
     stream.synchronize()
     np.testing.assert_allclose(values.get()[-1], [1, 2, 3, 4], atol=1e-12)
 
