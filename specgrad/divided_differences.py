@@ -93,7 +93,8 @@ def second_from_first(
 ) -> Array:
     """``f[x, y, z]`` from differences of ``f[x, y]``, and ``f'`` for their step.
 
-    Near ties it errs by about ``eps**(2/3) f'/h``, where ``f'`` changes by its own size over ``h``.
+    Near ties it errs by about ``eps**(2/3) max(1, |x|/h) f'/h``, where ``f'`` changes by its own size over
+    ``h``.
     """
     xp = namespace(x)
     low, middle, high = ascending(x, y, z)

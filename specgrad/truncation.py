@@ -116,7 +116,7 @@ class EigenvalueFloor(_Combines):
     Raises
     ------
     TypeError, ValueError
-        If one of these is no finite number.
+        If one of these is no number.
 
     Examples
     --------
@@ -152,7 +152,7 @@ class EnergyRatio(_Combines):
         Whether to keep the eigenvalue at which the cumulative energy reaches the ratio. True keeps the
         fewest that reach it (PCA denoising; "stop when the energy left is below 1 - ratio"). False
         stops before it: the literal test ``gamma_i >= ratio`` of Algorithm 1 in Wang et al. (NeurIPS
-        2019), which never keeps the last eigenvalue (the identity gets rank n - 1).
+        2019), by which a ratio below 1 never keeps the last of several (the identity gets rank n - 1).
 
     Raises
     ------

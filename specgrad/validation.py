@@ -94,27 +94,36 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
     if not bool(xp.any(outside)):
         return
     index = first_index(xp.any(outside, axis=-1))
-    smallest = float(xp.min(xp.where(outside, values, xp.inf), axis=-1)[index]) - domain.start
+    smallest = float(xp.min(xp.where(outside, values, xp.inf), axis=-1)[index])
     largest = float(magnitude[(*index, 0)])
     if largest == 0:
         raise ValueError(
             f"{function} is not defined at 0, and the matrix at batch index {index} is zero: add a positive "
             "number to its diagonal."
         )
-    if isinstance(domain, NonZero):
-        remedy = "Shift the matrix so that no eigenvalue is 0, or drop those with truncation=MaxRank(rank)."
-    else:
-        needed_shift = 2 * float(rounding[(*index, 0)]) - 1.1 * min(smallest, 0.0)  # printed in two digits
-        remedy = (
-            f"Add at least {needed_shift:.1e} to the diagonal, or drop such eigenvalues with "
-            "truncation=EigenvalueFloor()."
-        )
-    needed = f"{domain.needed} shifted" if domain.start else domain.needed
+    needed = f"{domain.needed} eigenvalues"
+    if domain.start:
+        needed = f"eigenvalues whose difference from {domain.start:g} is {domain.needed}"
+    leads = bool(xp.any(outside & (xp.abs(values) == magnitude), axis=-1)[index])
+    remedy = _remedy(domain, smallest, float(rounding[(*index, 0)]), leads)
     raise ValueError(
-        f"{function} needs {needed} eigenvalues, and the matrix at batch index {index} has one of "
-        f"{smallest:.1e}, with magnitudes up to {largest:.1e}: there the function or its derivative is "
-        f"infinite or undefined. {remedy}"
+        f"{function} needs {needed}, and the matrix at batch index {index} has one of {smallest:.1e}, with "
+        f"magnitudes up to {largest:.1e}: there the function or its derivative is infinite or undefined. "
+        f"{remedy}"
     )
+
+
+def _remedy(domain: Domain, smallest: float, rounding: float, leads: bool) -> str:
+    """What to do about eigenvalues outside the domain, one of which may be the leading one."""
+    start = f"{domain.start:g}"
+    if isinstance(domain, NonZero):
+        drop = "" if domain.start else ", or drop those with truncation=MaxRank(rank)"
+        return f"Shift the matrix so that no eigenvalue is {start}{drop}."
+    # A truncation keeps the leading one.
+    floor = f"absolute={start}" if domain.start else ""
+    drop = "" if leads else f", or drop such eigenvalues with truncation=EigenvalueFloor({floor})"
+    shift = 2 * rounding - 1.1 * min(smallest - domain.start, 0.0)  # printed in two digits
+    return f"Add at least {shift:.1e} to the diagonal{drop}."
 
 
 def first_index(failed: Array) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from specgrad import covariance, eigh, eigvalsh, vjp
+from specgrad import covariance, eigh, eigvalsh, sqrtm, vjp
 
 FUNCTIONS = pytest.mark.parametrize("function", [eigh, eigvalsh], ids=lambda f: f.__name__)
 
@@ -19,6 +19,7 @@ def test_weights_must_not_be_negative_nor_all_zero(backend):
     for wrong in (
         np.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0]]),
         np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]),
+        np.array([[1.0, 1.0, 1.0], [1.0, np.inf, 1.0]]),
     ):
         with pytest.raises(ValueError, match=r"weights at batch index \(1,\)"):
             covariance(x, backend.array(wrong))
@@ -100,6 +101,23 @@ def test_complex_symmetric_is_not_hermitian(backend):
 def test_without_the_check_the_hermitian_part_is_taken(backend):
     values = eigvalsh(backend.array(np.array([[1.0, 2.0], [0.0, 1.0]])), check_finite=False)
     np.testing.assert_allclose(backend.numpy(values), [0.0, 2.0], atol=1e-15)
+
+
+def test_the_least_asymmetry_that_counts_is_the_root_of_eps(backend, dtype):
+    a = np.array([[4.0, 1.0], [1.0, 2.0]], dtype=dtype)
+    unit = 4.0 * np.finfo(dtype).eps ** 0.5
+    for function in (eigvalsh, sqrtm):
+        off = a.copy()
+        off[0, 1] += 1.1 * unit
+        with pytest.raises(ValueError, match="not Hermitian"):
+            function(backend.array(off))
+        off[0, 1] = a[0, 1] + 0.9 * unit
+        mean = (off + off.conj().T) / 2
+        np.testing.assert_allclose(
+            backend.numpy(function(backend.array(off))),
+            backend.numpy(function(backend.array(mean))),
+            rtol=16 * np.finfo(dtype).eps,
+        )
 
 
 def test_hermitian_to_rounding_is_hermitian(backend, dtype):

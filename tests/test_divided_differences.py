@@ -7,10 +7,7 @@ import pytest
 from function_oracle import FUNCTIONS
 
 import specgrad
-from specgrad import (
-    FromDerivative,
-    vjp,
-)
+from specgrad import FromDerivative, Shifted, vjp
 from specgrad.functions import InverseSqrt, Log, Power, Sqrt
 from specgrad.testing import SPECTRA, Spectrum
 
@@ -50,6 +47,25 @@ def oracle(function, points):
     special = {Sqrt(): mpmath.sqrt, InverseSqrt(): lambda u: 1 / mpmath.sqrt(u), Log(): mpmath.log}
     scalar = special.get(function) or (lambda u: u ** mpmath.mpf(function.exponent))
     return function_oracle.divided_difference(scalar, points)
+
+
+@pytest.mark.parametrize("exponent", [-1.5, 0.3, 1.5, 2.5, 10.5])
+@pytest.mark.parametrize("points", [(1e-20, 1.0), (1e-3, 1e3), (1.0, 7.0), (1.0, 1.0001)], ids=str)
+def test_powers_have_exact_differences_at_every_ratio(backend, exponent, points):
+    for row in (points, points[::-1]):
+        found = Power(exponent).divided_difference(*(backend.array(np.array([x])) for x in row))
+        assert backend.numpy(found)[0] == pytest.approx(oracle(Power(exponent), row), rel=2e-14, abs=0)
+
+
+def test_a_shifted_function_has_shifted_differences(backend):
+    x, y, z = (backend.array(np.array([u])) for u in (1.0, 1.5, 3.0))
+    one, two, five = x + 2.0, y + 2.0, z + 2.0
+    shifted, plain = Shifted(Log(), 2.0), Log()
+    for found, expected in (
+        (shifted.divided_difference(x, z), plain.divided_difference(one, five)),
+        (shifted.second_divided_difference(x, y, z), plain.second_divided_difference(one, two, five)),
+    ):
+        np.testing.assert_array_equal(backend.numpy(found), backend.numpy(expected))
 
 
 @pytest.mark.parametrize("exponent", [-20.5, -8.5, 8.5, 50.5, 100.5])

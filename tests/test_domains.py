@@ -7,15 +7,43 @@ import numpy as np
 import pytest
 
 import specgrad
-from specgrad import EigenvalueFloor, MaxRank, Shifted
+from specgrad import (
+    DaleckiiKrein,
+    EigenvalueFloor,
+    Log,
+    MaskedGap,
+    MaxRank,
+    Power,
+    Shifted,
+    ThroughEigenvectors,
+    vjp,
+)
 from specgrad.functions import One, Sqrt
 from specgrad.testing import random_unitary
+
+FUNCTIONS = {
+    "inverse": partial(specgrad.powm, exponent=-1),
+    "inverse root": partial(specgrad.powm, exponent=-0.5),
+}
 
 
 def test_dropped_eigenvalues_may_lie_outside_the_domain(backend, double):
     a = np.diag([2.0, 1.0, 0.0, -1e-3]).astype(double)
     root = backend.numpy(specgrad.inv_sqrtm(backend.array(a), truncation=EigenvalueFloor()))
     np.testing.assert_allclose(root, np.diag([2**-0.5, 1.0, 0.0, 0.0]), atol=1e-15)
+
+
+@pytest.mark.parametrize("gradient", [DaleckiiKrein(), ThroughEigenvectors(MaskedGap())], ids=repr)
+@pytest.mark.parametrize(
+    ("function", "values", "slopes"),
+    [(Log(), (4.0, 2.0, -1e-3), (0.25, 0.5, 0)), (Shifted(Log(), -5.0), (9.0, 6.0, 2.0), (0.25, 1, 0))],
+)
+def test_a_function_is_asked_for_no_dropped_eigenvalue(backend, gradient, function, values, slopes):
+    # Outside the domain a library warns, and warnings are errors here.
+    a, options = backend.array(np.diag(values)), {"truncation": MaxRank(2), "gradient": gradient}
+    _, pullback = vjp(specgrad.matrix_function, a, function, **options)
+    found = backend.numpy(pullback(backend.array(np.eye(3)))[0])
+    np.testing.assert_allclose(found, np.diag(slopes), atol=1e-15)
 
 
 def test_a_negative_leading_eigenvalue_is_no_root_of_the_next():
@@ -32,12 +60,23 @@ def test_a_negative_leading_eigenvalue_is_no_root_of_the_next():
         ("inverse", (-1.0, 0.0), "nonzero eigenvalues"),
         ("inverse", (-1.0, 0.0), "truncation=MaxRank(rank)"),
         ("logm", (1.0, -0.5), "batch index (1,)"),
+        ("logm", (1.0, 1e-17), "positive eigenvalues"),
+        ("inverse", (1.0, 1e-17), "nonzero eigenvalues"),
+        ("inverse root", (1.0, 0.0), "positive eigenvalues"),
     ],
 )
 def test_eigenvalues_outside_the_domain_are_named(function, values, word):
     a = np.stack([np.eye(2), np.diag(values)])
     with pytest.raises(ValueError, match=re.escape(word)):
-        (getattr(specgrad, function) if function != "inverse" else lambda x: specgrad.powm(x, -1))(a)
+        FUNCTIONS.get(function, getattr(specgrad, function, None))(a)
+
+
+@pytest.mark.parametrize("truncation", [None, MaxRank(32)])
+def test_so_many_eigenvalues_have_so_many_roundings(truncation):
+    # Also where the largest comes first.
+    a = np.diag([1.0] * 31 + [16 * np.finfo(float).eps])
+    with pytest.raises(ValueError, match="positive eigenvalues"):
+        specgrad.logm(a, truncation=truncation)
 
 
 def test_eigenvalues_outside_the_domain_pass_unchecked(backend):
@@ -47,6 +86,45 @@ def test_eigenvalues_outside_the_domain_pass_unchecked(backend):
             whole, singular = backend.numpy(function(a, check_finite=False))
         np.testing.assert_allclose(whole, np.eye(2), atol=1e-15)
         assert not np.all(np.isfinite(singular))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        specgrad.inv_sqrtm,
+        specgrad.logm,
+        partial(specgrad.powm, exponent=-1),
+        partial(specgrad.whitening_matrix, truncation=None),
+    ],
+    ids=["inv_sqrtm", "logm", "inverse", "whitening_matrix"],
+)
+def test_a_singular_matrix_is_so_on_either_side_of_zero(backend, dtype, function):
+    # Rounding makes of its eigenvalue 0 a small one of either sign, whose root would be a plausible number.
+    generator = np.random.default_rng(1)
+    half = generator.standard_normal((50, 3, 2)).astype(dtype)
+    singular = half @ np.swapaxes(half, -1, -2).conj()
+    a = np.concatenate([singular, np.eye(3, dtype=dtype)[None]])
+    with np.errstate(all="ignore"):
+        found = backend.numpy(function(backend.array(a), check_finite=False))
+    finite = np.isfinite(found).all(axis=(-2, -1))
+    assert not finite[:-1].any()
+    assert finite[-1]
+
+
+def test_what_the_error_advises_works():
+    log_above_two = Shifted(Log(), -2.0)
+    for values, function in (((1.0, 3.0), log_above_two), ((0.5, -0.1), Log()), ((1.0, 0.0), Log())):
+        a = np.diag(values)
+        with pytest.raises(ValueError, match="truncation=EigenvalueFloor") as caught:
+            specgrad.matrix_function(a, function)
+        shift, floor = re.search(r"at least (\S+) to .* truncation=(.*)\.$", str(caught.value)).groups()
+        specgrad.matrix_function(a + float(shift) * np.eye(2), function)
+        specgrad.matrix_function(a, function, truncation=eval(floor))
+    # A truncation keeps the eigenvalue that leads.
+    with pytest.raises(ValueError, match=r"Add at least 3.3e.00 to the diagonal\.$"):
+        specgrad.logm(np.diag([1.0, -3.0]))
+    with pytest.raises(ValueError, match=r"one of 1.0e.00, .* no eigenvalue is 1\.$"):
+        specgrad.matrix_function(np.diag([1.0, 3.0]), Shifted(Power(-1), -1.0))
 
 
 def test_eigenvalues_that_are_zero_to_rounding_count_as_zero(backend):
@@ -63,6 +141,12 @@ def test_eigenvalues_at_the_start_of_a_shifted_domain_to_rounding_count_as_there
         root = backend.numpy(specgrad.matrix_function(backend.array(a), Shifted(Sqrt(), 1.0)))
         # Where an eigenvalue is 0 to rounding, its root is 0 to the root of that.
         np.testing.assert_allclose(root @ root, a + np.eye(4), atol=1e-14)
+
+
+def test_the_start_of_a_domain_below_zero_is_found_by_magnitude(backend):
+    a = backend.array(np.diag([-4.000000000000001, -1.0, -4.0]))
+    root = backend.numpy(specgrad.matrix_function(a, Shifted(Sqrt(), 4.0), check_finite=False))
+    np.testing.assert_allclose(root, np.diag([0.0, 3**0.5, 0.0]), atol=1e-15)
 
 
 def test_a_zero_matrix_gets_advice_that_works():

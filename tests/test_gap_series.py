@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 from pair_matrices import exact, matrix
 
-from specgrad import BalancedPowerIterationGap, ClippedGap, ExactGap, PadeGap, PowerIterationGap, TaylorGap
+from specgrad import (
+    BalancedPowerIterationGap,
+    BroadenedGap,
+    ClippedGap,
+    ExactGap,
+    MaskedGap,
+    PadeGap,
+    PowerIterationGap,
+    TaylorGap,
+)
 
+SERIES = (TaylorGap(), PadeGap(), PowerIterationGap(), BalancedPowerIterationGap(3))
 POSITIVE = np.array([0.3, 0.7, 1.5, 4.0])
 
 
@@ -76,8 +86,35 @@ def test_pade_in_single_precision(backend):
 
 def test_eigenvalues_that_are_zero_have_no_series(backend):
     # a = 0 has no reciprocal; b = 0 is q = 0.
-    for rule in (TaylorGap(), PadeGap(), PowerIterationGap(), BalancedPowerIterationGap(3)):
+    for rule in SERIES:
         pairs = matrix(backend, rule, np.array([0.0, 0.0, 2.0]))
         assert np.isfinite(pairs).all()
         assert pairs[0, 1] == pairs[1, 0] == 0.0
         np.testing.assert_allclose(pairs[0, 2], 0.5, rtol=512 * np.finfo(float).eps)
+
+
+def test_what_is_zero_beside_the_largest_has_no_series(backend):
+    # Up to eps^2 of the largest magnitude; beyond, however small, a pair has its own ratio.
+    zero = matrix(backend, TaylorGap(3), np.array([0.0, 1e-40, 1.0]))
+    small = matrix(backend, TaylorGap(3), np.array([1e-20, 2e-20, 1.0]))
+    assert zero[0, 1] == 0.0
+    np.testing.assert_allclose(small[0, 1], (1 + 1 / 2 + 1 / 4 + 1 / 8) / 2e-20, rtol=1e-14)
+
+
+@pytest.mark.parametrize("rule", SERIES, ids=repr)
+def test_spectra_near_underflow_stay_finite(backend, rule):
+    for values in ([4e-308, 4.0001e-308, 1e-280], [1e-300, 2e-300, 3e-305], [3e-308, 4e-308]):
+        assert np.isfinite(matrix(backend, rule, np.array(values))).all()
+
+
+def test_defaults_have_the_documented_bounds(backend, real):
+    values, eps = np.array([0.5, 1.0], dtype=real), np.finfo(real).eps
+    for rule, bound in (
+        (BroadenedGap(), 0.5 / eps**0.75),
+        (MaskedGap(), 1 / eps**0.75),
+        (PadeGap(), 1 / (64 * eps)),
+        (TaylorGap(), 101.0),
+        (BalancedPowerIterationGap(), 19.0),
+    ):
+        found = backend.numpy(rule.bound(backend.array(values)))
+        np.testing.assert_allclose(found, bound, rtol=1e-6, err_msg=repr(rule))

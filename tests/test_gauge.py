@@ -26,6 +26,7 @@ from specgrad import (
     whitening_matrix,
     zca_whiten,
 )
+from specgrad.gauge import cuts_a_tie
 from specgrad.testing import ClusterLoss, gap_spectrum
 
 _PLACES = itertools.count()
@@ -93,6 +94,32 @@ def test_a_truncation_that_keeps_a_repeated_variance_in_part_says_so(backend, do
         at_a_new_place()(partial(function, truncation=MaxRank(2)), backend.array(x))
 
 
+@pytest.mark.parametrize(
+    ("values", "rank", "cuts"),
+    [
+        ([[3.0, 2.0, 1.0], [3.0, 2.0, 2.0]], [3, 2], True),  # in one matrix of a batch, the other being whole
+        ([-3.0, -2.0, -2.0], 2, True),
+        ([1.0, 1e-10, 1e-10 - 3e-16], 2, True),  # equal to rounding of the largest
+        ([1.0] + [4e-16] * 31, 5, False),  # 0 to rounding of so many
+        ([3.0, 2.0, 1.0], 2, False),
+    ],
+)
+def test_a_cut_among_equal_eigenvalues_is_seen(backend, values, rank, cuts):
+    given = backend.array(np.array(values)), backend.array(np.array(rank))
+    assert cuts_a_tie(*given, but_at_zero=True) == cuts
+
+
+def test_a_cut_among_zeros_says_so_where_the_function_has_a_slope(backend):
+    a = backend.array(np.diag([2.0, 0.0, 0.0]))
+    for exponent in (0.5, 1.0):
+        with pytest.warns(GaugeWarning, match="keeps some of several"):
+            at_a_new_place()(partial(powm, exponent=exponent, truncation=MaxRank(2)), a)
+    x = backend.array(np.diag([2.0, 0.0, 0.0, 0.0])[:, [0, 1]] - 1.0 * np.eye(4)[:, :1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        at_a_new_place()(partial(pca_denoise, truncation=MaxRank(2), scaling=None), x)
+
+
 def test_small_eigenvalues_are_no_ties_for_being_small(backend):
     a = backend.array(np.diag([1.0, 1e-12, 1e-14, 0.0]))
     with warnings.catch_warnings():
@@ -133,6 +160,42 @@ def test_raise(backend, double):
     _, pullback = vjp(eigh, tied(backend, double), gauge=RaiseGauge())
     with pytest.raises(GaugeError, match="relative size"):
         pullback((None, dependent(backend, double)))
+
+
+def test_a_loss_of_eigenvalues_beside_eigenvectors_hides_nothing(backend, double):
+    (values, _), pullback = vjp(eigh, tied(backend, double), gauge=RaiseGauge())
+    with pytest.raises(GaugeError, match="relative size"):
+        pullback((values, dependent(backend, double)))
+
+
+@pytest.mark.parametrize(
+    ("values", "pair"),
+    [
+        # By magnitude an opposite eigenvalue comes between two that agree.
+        ((2.000000000000002, -2.000000000000001, 2.0), (0, 2)),
+        # The width of a tie is that of the largest eigenvalue, not of a small one beside it.
+        ((1.0 + 1e-13, 1.0, 1e-14), (0, 1)),
+    ],
+)
+def test_a_tie_is_seen_wherever_it_stands(backend, values, pair):
+    cotangent = np.zeros((3, 3))
+    cotangent[pair] = 1.0
+    a = backend.array(np.diag(values))
+    output, pullback = vjp(eigh, a, truncation=MaxRank(3), gauge=RaiseGauge())
+    np.testing.assert_array_equal(backend.numpy(output.eigenvalues), values)
+    with pytest.raises(GaugeError, match="relative size"):
+        pullback((None, backend.array(cotangent), None))
+
+
+def test_the_least_part_that_counts_is_the_root_of_eps_times_that_of_n(backend, real):
+    n, unit = 16, np.finfo(real).eps ** 0.5
+    _, pullback = vjp(eigh, backend.array(np.eye(n, dtype=real)), gauge=RaiseGauge())
+    cotangent = np.eye(n, dtype=real)
+    cotangent[0, 1] = 0.9 * 2 * n**0.5 * unit  # half of it is anti-symmetric
+    pullback((None, backend.array(cotangent)))
+    cotangent[0, 1] = 1.1 * 2 * n**0.5 * unit
+    with pytest.raises(GaugeError, match="relative size"):
+        pullback((None, backend.array(cotangent)))
 
 
 def test_a_matrix_of_nan_hides_no_other_of_its_batch(backend, double):

@@ -27,6 +27,21 @@ def test_points_may_be_anywhere_in_the_domain():
         check_function(Log(), np, points=(-2.0, 1.0))
 
 
+@pytest.mark.parametrize(
+    "function",
+    [Exp(), Power(3), Power(5), FromDerivative(np.sin, np.cos)],
+    ids=["Exp", "cube", "fifth", "sin"],
+)
+def test_zero_is_a_point_as_others_are(function):
+    check_function(function, np, points=(0.0,))
+    check_function(function, np, points=(-1.0, 0.0, 1.0))
+
+
+def test_images_below_the_normal_numbers_have_fewer_digits():
+    bell = FromDerivative(lambda x: np.exp(-x * x), lambda x: -2 * x * np.exp(-x * x))
+    check_function(bell, np)
+
+
 class Quotient(Exp):
     """Right for all but ties."""
 

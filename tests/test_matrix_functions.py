@@ -7,7 +7,9 @@ from function_oracle import FUNCTIONS
 
 import specgrad
 from specgrad import (
+    BroadenedGap,
     DaleckiiKrein,
+    EigenvalueFloor,
     ExactGap,
     MaskedGap,
     MaxRank,
@@ -115,14 +117,37 @@ def test_second_derivative_across_a_truncation(backend, double):
     assert np.linalg.norm(measured - expected) <= 1e-7 * np.linalg.norm(expected)
 
 
-def second(backend, a, function, e, h, rank=None):
+def test_matrices_of_a_batch_are_truncated_each_as_it_is_alone(backend, double):
+    generator = np.random.default_rng(5)
+    a = np.stack([np.diag(values) for values in ([3.0, 2.0, 1.0], [3.0, 2.0, 1e-9])]).astype(double)
+    g = np.stack([hermitian(generator, 3, double) for _ in a])
+    keep = EigenvalueFloor(absolute=0.5)
+    _, together = vjp(specgrad.sqrtm, backend.array(a), truncation=keep)
+    found = backend.numpy(together(backend.array(g))[0])
+    for k in range(2):
+        _, alone = vjp(specgrad.sqrtm, backend.array(a[k]), truncation=keep)
+        np.testing.assert_allclose(found[k], backend.numpy(alone(backend.array(g[k]))[0]), atol=1e-14)
+
+
+def test_the_rule_at_the_cut_bounds_second_derivatives_too(backend, double):
+    a = np.diag([3.0, 1.001, 1.0]).astype(double)
+    e = np.ones((3, 3), dtype=double)
+    exact, broad = (
+        np.linalg.norm(second(backend, a, Sqrt(), e, e, 2, DaleckiiKrein(cut=cut)))
+        for cut in (MaskedGap(), BroadenedGap(width=0.1))
+    )
+    assert exact > 1e5
+    assert broad < 100
+
+
+def second(backend, a, function, e, h, rank=None, rule=DaleckiiKrein()):
     values, vectors = np.linalg.eigh(a)
     order = np.argsort(-np.abs(values), kind="stable") if rank else np.arange(len(values))
     arrays = [a, values[order], vectors[:, order], e]
     if rank:
         arrays.insert(1, np.asarray(rank, dtype=np.int32))
     arrays = tuple(backend.array(x) for x in arrays)
-    operation = Frechet(function=function, rule=DaleckiiKrein())
+    operation = Frechet(function=function, rule=rule)
     zeros = tuple(backend.array(np.zeros_like(backend.numpy(x))) for x in arrays)
     tangents = (backend.array(h), *zeros[1:])
     (result,) = operation.jvp(Evaluate(), arrays, operation.forward(*arrays), tangents)

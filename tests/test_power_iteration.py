@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from specgrad import EigenvalueFloor, PowerIteration, PowerIterationGap, eigh, jvp, vjp
+from specgrad import EigenvalueFloor, MaxRank, PowerIteration, PowerIterationGap, eigh, jvp, vjp
 from specgrad._array import namespace
 from specgrad.derivatives import power_iteration
 from specgrad.testing import LinearLoss, check_gradient, random_hermitian
@@ -63,6 +63,17 @@ def test_the_closed_form_is_the_unrolled_algorithm_started_at_the_eigenvectors(b
         closed = backend.numpy(pullback((g_values, g_vectors))[0])
         expected = backend.numpy(unrolled)
         assert np.linalg.norm(closed - expected) <= 1e-12 * np.linalg.norm(expected)
+
+
+def test_power_iteration_tangents_are_put_in_order_of_magnitude(backend):
+    # An order that is not its own inverse: ascending these are numbers 0, 3, 1, 2 by magnitude.
+    generator = np.random.default_rng(0)
+    q = np.linalg.qr(generator.standard_normal((4, 4)))[0]
+    a, tangent = (q * np.array([-8.0, 1.0, -2.5, 4.0])) @ q.T, random_hermitian(4, "float64", generator)
+    options = {"solver": PowerIteration(60), "truncation": MaxRank(4)}
+    _, measured = jvp(eigh, (backend.array(a),), (backend.array(tangent),), **options)
+    above, below = (eigh(a + step * tangent, **options).eigenvalues for step in (1e-6, -1e-6))
+    np.testing.assert_allclose(backend.numpy(measured.eigenvalues), (above - below) / 2e-6, atol=1e-6)
 
 
 def test_power_iteration_tangents_follow_a_truncated_order(backend):

@@ -25,6 +25,8 @@ mpmath = pytest.importorskip("mpmath")
 DIGITS = 60
 # Nearly all matrices here are of one size: JAX compiles every operation for each shape anew.
 N = 6
+# What is left between clusters after so many steps, as a power of eps of the norm.
+COUPLING = {1: 4 / 3, 2: 2}
 GRADED = [s for s in SPECTRA if s.name in ("positive geometric", "rank deficient", "graded")]
 
 
@@ -84,8 +86,8 @@ def test_errors_are_the_input_solvers_or_rounding_on_every_spectrum(backend, dty
         # LAPACK promises N eps only.
         assert orthonormality(vectors) <= 2 * N * rounding, spectrum
         assert np.max(after[0]) <= rounding * norm, spectrum
-        # What a step leaves of the coupling between clusters is below eps^(5/3) of the norm.
-        honest = 4 * rounding + N * rounding ** (5 / 3) * norm / np.maximum(distances(exact[0]), 1e-300)
+        coupling = N * rounding ** COUPLING[steps] * norm
+        honest = 4 * rounding + coupling / np.maximum(distances(exact[0]), 1e-300)
         assert np.all(after[1] <= np.maximum(before[1], honest)), spectrum
 
 
@@ -121,6 +123,18 @@ def test_close_eigenvectors_get_their_digits(backend, double, gap):
     before = errors(solved(DenseEigh(), backend, matrix), exact)[1]
     assert np.max(before) > 0.03 * rounding / gap
     assert np.max(errors(solved(Refined(DenseEigh(), 2), backend, matrix), exact)[1]) < 4 * rounding
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("gap", [1e-8, 1e-9, 1.3e-10, 1e-10, 1e-11])
+def test_close_eigenvectors_are_as_good_as_what_a_step_leaves_between_them(backend, double, gap, steps):
+    # The worst gaps are just too wide for a cluster.
+    rounding = float(np.finfo(double).eps)
+    even = Spectrum(f"three {gap} apart", lambda n, precision, generator: 1 + gap * np.arange(float(n)))
+    for seed in range(5):
+        matrix, *exact = exact_eigenpairs(even, 3, double, seed)
+        found = errors(solved(Refined(DenseEigh(), steps), backend, matrix), exact)[1]
+        assert np.max(found) <= 4 * rounding + 3 * rounding ** COUPLING[steps] / gap, seed
 
 
 def test_single_precision_eigenvectors_are_right_to_the_last_digit(backend):

@@ -5,6 +5,7 @@ import pytest
 from sampling import samples, weights_of
 
 from specgrad import (
+    EigenvalueFloor,
     EnergyRatio,
     MaxRank,
     Standardise,
@@ -54,6 +55,24 @@ def test_equal_weights_are_no_weights_and_a_zero_weight_leaves_a_sample_out(back
     kept = np.arange(40) % 2 == 0
     left = backend.numpy(covariance(backend.array(x), backend.array(kept.astype("float64"))))
     np.testing.assert_allclose(left, backend.numpy(covariance(backend.array(x[:, kept]))), atol=1e-13)
+
+
+def test_weights_of_a_batch_have_each_a_scale_of_their_own(backend):
+    x, weights = backend.array(samples(shape=(2, 6, 20))), weights_of((2, 20))
+    expected = backend.numpy(covariance(x, backend.array(weights)))
+    weights[1] *= 1e-170
+    found = backend.numpy(covariance(x, backend.array(weights)))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_truncation_sees_the_covariance_without_eps(backend):
+    x = samples()
+    x[2] = 0.0
+    options = {"eps": 0.1, "truncation": EigenvalueFloor()}
+    matrix = backend.numpy(zca_whiten(backend.array(x), **options).matrix)[0]
+    pooled = backend.numpy(covariance_pool(backend.array(x), **options))
+    assert abs(matrix[2, 2]) <= 1e-14
+    assert abs(pooled[11]) <= 1e-14  # rows of 6, 5, 4 entries: the third begins with its diagonal
 
 
 def test_a_large_mean_costs_no_accuracy(backend):

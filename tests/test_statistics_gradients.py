@@ -60,6 +60,13 @@ def test_gradient_of_whitening(backend, double, options):
     check_gradient(zca_whiten, x, weight, bias, hermitian=False, radius=0.01, **options)
 
 
+@pytest.mark.parametrize("function", [zca_whiten, pca_denoise])
+def test_gradient_with_weight_and_bias_that_are_complex(backend, function):
+    x = backend.array(samples("complex128", (6, 20)))
+    weight, bias = (backend.array(weights_of(6, k) + 1j * weights_of(6, k + 1)) for k in (3, 5))
+    check_gradient(function, x, weight, bias, hermitian=False, radius=0.01, truncation=MaxRank(3))
+
+
 @pytest.mark.parametrize("options", DENOISINGS, ids=str)
 def test_gradient_of_denoising(backend, double, options):
     x = backend.array(samples(double, (2, 6, 20)))

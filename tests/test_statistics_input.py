@@ -1,5 +1,7 @@
 """Covariance, its pooling, whitening and PCA denoising: what bad input gets."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sampling import samples
@@ -33,6 +35,11 @@ def test_newton_schulz_says_when_it_has_not_converged(backend, monkeypatch):
         zca_whiten(backend.array(x), truncation=None, solver=NewtonSchulz(3))
     with pytest.raises(ArithmeticError, match="has not converged"):
         covariance_pool(backend.array(x), solver=NewtonSchulz(3, residual=RaiseResidual()))
+    # The residual has a policy of its own.
+    unconverged = {"solver": NewtonSchulz(3, residual=RaiseResidual()), "check_finite": False}
+    for function in (covariance_pool, partial(zca_whiten, truncation=None)):
+        with pytest.raises(ArithmeticError, match="has not converged"):
+            function(backend.array(x), **unconverged)
 
 
 @pytest.mark.parametrize("function", [covariance, covariance_pool, zca_whiten, whitening_matrix])
@@ -114,6 +121,16 @@ def test_parameters_of_the_wrong_kind(backend):
     for function in (covariance, covariance_pool, zca_whiten):
         with pytest.raises(ValueError, match="eps is inf, and a finite number is needed"):
             function(x, eps=np.inf)
+
+
+def test_parameters_are_taken_in_the_precision_of_the_data(backend):
+    x, ones = backend.array(samples().astype("float32")), backend.array(np.ones(6))
+    for result in (
+        zca_whiten(x, ones, ones).whitened,
+        pca_denoise(x, ones, ones, truncation=MaxRank(2)).denoised,
+        covariance(x, backend.array(np.ones(40))),
+    ):
+        assert result.dtype == x.dtype
 
 
 def test_numbers_of_numpy_widen_no_array(backend):

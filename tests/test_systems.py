@@ -156,6 +156,24 @@ def test_newton_schulz_takes_cotangents_that_are_not_symmetric(backend, double):
     assert abs(pulled - np.vdot(g, backend.numpy(tangent)).real) <= 1e-13
 
 
+def test_newton_schulz_takes_the_hermitian_part_of_what_nobody_checks(backend, double):
+    a, g = covariance(double), random_hermitian(5, double, np.random.default_rng(4))
+    skew = np.triu(g, 1) - np.triu(g, 1).conj().T
+    found = []
+    for point in (a, (a + 0.1 * skew).astype(double)):
+        options = {"solver": ISQRT, "check_finite": False}
+        _, pullback = vjp(sqrtm, backend.array(point), **options)
+        _, tangent = jvp(sqrtm, (backend.array(point),), (backend.array(g),), **options)
+        found.append([backend.numpy(x) for x in (pullback(backend.array(g))[0], tangent)])
+    for measured, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(measured, expected, atol=1e-13)
+
+
+def test_a_residual_that_is_no_number_is_not_small():
+    with np.errstate(all="ignore"), pytest.raises(ConvergenceError, match=r"residual .* is nan"):
+        sqrtm(np.diag([1.0, -1.0]), solver=NewtonSchulz(5, RaiseResidual()))
+
+
 def test_newton_schulz_says_when_it_has_not_converged():
     ill = np.diag([1.0, 1e-6])
     with pytest.warns(ConvergenceWarning, match="residual of root times inverse is 7"):

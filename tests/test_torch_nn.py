@@ -195,6 +195,14 @@ def test_eps_is_not_negative(layer):
                 kind(6, eps=wrong)
 
 
+def test_momentum_is_a_weight(layer):
+    for wrong, error in ((-0.1, ValueError), (1.5, ValueError), ("a", TypeError)):
+        with pytest.raises(
+            error, match=rf"{layer.__name__} needs a number in \[0, 1\], or None, for momentum"
+        ):
+            layer(6, momentum=wrong)
+
+
 def test_groups_divide_the_channels(layer):
     with pytest.raises(ValueError, match="groups=4 does not divide num_features=6"):
         layer(6, groups=4)

@@ -47,6 +47,13 @@ def test_largest_magnitude_first(backend, dtype):
     np.testing.assert_allclose(abs(backend.numpy(result.eigenvectors)), np.eye(4)[:, [1, 2, 0]])
 
 
+def test_of_equal_magnitudes_the_order_of_the_solver_stays(backend):
+    for values in ([-2.0, 2.0], [-3.0, -2.0, 2.0, 3.0]):
+        found = eigh(backend.array(np.diag(values)), truncation=MaxRank(len(values))).eigenvalues
+        expected = sorted(values, key=lambda x: -abs(x))
+        np.testing.assert_array_equal(backend.numpy(found), expected)
+
+
 @pytest.mark.parametrize("k", [1, 2, 5, 9])
 def test_max_rank_slices(backend, k):
     batch = np.stack([gap_spectrum(0.1).matrix(5, seed=seed) for seed in range(2)])
@@ -78,31 +85,6 @@ def test_eigenvalue_floor_is_beyond_rounding(backend, dtype):
     assert int(result.rank) == 3
 
 
-def test_energy_ratio_conventions(backend):
-    values = [6.0, 3.0, 1.0]
-    for ratio, inclusive, literal in (
-        (0.5, 1, 1),
-        (0.6, 1, 1),
-        (0.61, 2, 1),
-        (0.89, 2, 1),
-        (0.95, 3, 2),
-        (1.0, 3, 3),
-    ):
-        assert rank(backend, values, EnergyRatio(ratio)) == inclusive, ratio
-        assert rank(backend, values, EnergyRatio(ratio, include_crossing=False)) == literal, ratio
-
-
-def test_energy_counts_magnitudes(backend):
-    assert rank(backend, [5.0, -4.0, 1.0], EnergyRatio(0.89)) == 2
-
-
-def test_literal_algorithm_1_never_keeps_the_last(backend):
-    for n in (2, 5, 9):
-        assert rank(backend, np.ones(n), ALGORITHM_1) == n - 1
-    inclusive = EnergyRatio(1 - 1e-4) & EigenvalueFloor(1e-4) & RayleighMismatch(0.1)
-    assert rank(backend, np.ones(5), inclusive) == 5
-
-
 def test_rayleigh_mismatch_keeps_accurate_pairs(backend, dtype):
     a = gap_spectrum(0.1).matrix(6, dtype)
     assert int(eigh(backend.array(a), truncation=RayleighMismatch()).rank) == 6
@@ -113,7 +95,8 @@ def test_rayleigh_mismatch_is_the_quotient_on_the_deflated_matrix():
     generator = np.random.default_rng(0)
     a = random_hermitian(5, "complex128", generator)
     values = np.linalg.eigvalsh(a)[::-1]
-    vectors = np.linalg.eigh(a)[1][:, ::-1] + 1e-6 * random_unitary(5, "complex128", generator)
+    vectors = np.linalg.eigh(a)[1][:, ::-1] + 1e-4 * random_unitary(5, "complex128", generator)
+    vectors /= np.linalg.norm(vectors, axis=0)  # so that what is left is what deflation leaves
     deflated, mismatch = a.copy(), []
     for i in range(5):
         v = vectors[:, i : i + 1]
@@ -234,25 +217,3 @@ def test_truncations_combine_with_truncations():
         for pair in ((MaxRank(2), 3), (3, MaxRank(2)), (MaxRank(2), MaxRank)):
             with pytest.raises(TypeError, match="unsupported operand"):
                 combine(*pair)
-
-
-@pytest.mark.parametrize("size", [256, 2048])
-def test_an_energy_ratio_close_to_one_is_kept_in_single_precision(backend, size):
-    values = np.ones(size, dtype="float32")
-    values[-10:] = 2e-5 * size
-    marks = EnergyRatio(1 - 1e-4).keep(None, backend.array(values), None)
-    kept = values[backend.numpy(marks)].astype("float64")
-    dropped = 1 - kept.sum() / values.sum(dtype="float64")
-    assert 1e-4 - 2.1e-5 < dropped <= 1e-4
-
-
-def test_an_energy_ratio_does_not_leave_the_range(backend):
-    for scale in (1e-30, 1e38, 3e38):
-        values = backend.array(np.full(4, scale, dtype="float32"))
-        assert np.all(backend.numpy(EnergyRatio(0.95).keep(None, values, None)))
-
-
-def test_an_energy_ratio_close_to_one_keeps_what_it_needs_of_two(backend):
-    for ratio, rest in ((1 - 1e-6, 1.5e-6), (1 - 1e-4, 1.005e-4)):
-        values = backend.array(np.array([1.0, rest], dtype="float32"))
-        assert np.all(backend.numpy(EnergyRatio(ratio).keep(None, values, None)))

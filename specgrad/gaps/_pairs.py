@@ -2,7 +2,8 @@ r"""What the rules from a series need of a pair of eigenvalues ``a``, ``b``, ``|
 
 All of these rules rest on the geometric sum ``S_m = 1 + q + ... + q^(m-1)``. In ``t = 1 - q``, which is
 computed from the gap without cancellation, ``S_2m = S_m (2 - t S_m)``: this is Newton's iteration for
-``1/t``, so the sum comes exact to rounding in log2(m) steps, with smooth derivatives and no branch.
+``1/t``, so the sum comes in log2(m) steps, with smooth derivatives and no branch: exact to rounding for ``q``
+in [0, 1], and to about m roundings near -1.
 """
 
 from specgrad._array import (

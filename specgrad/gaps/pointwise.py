@@ -135,7 +135,7 @@ class BroadenedGap:
     ----------
     width : float, optional
         ``w`` in units of ``max|l|``; by default ``eps**0.75`` of the dtype. The bias on a gap d is
-        ``(w/d)^2`` relative, the bound ``1/(2 w)``.
+        ``w^2/(d^2 + w^2)`` relative, the bound ``1/(2 w)``.
     noise : RoundingFloor, optional
         Applied to the cotangent by the derivative; none by default.
 

@@ -60,19 +60,18 @@ class ApplyFunction:
 
     def forward(self, a: Array) -> Arrays:
         values, vectors = decompose(self.solver, a)
-        domain = domain_of(self.function)
-        values = _without_rounding(domain, values)
-        if self.truncation is None:
-            image = answer_of(self.function, _defined(domain, values))
-            return (vectors * as_row(image)) @ adjoint(vectors), values, vectors
         xp = namespace(values)
-        if self.semidefinite:
+        if self.truncation is not None and self.semidefinite:
             values, vectors = xp.flip(values, axis=-1), xp.flip(vectors, axis=-1)
-        else:
+        elif self.truncation is not None:
             values, vectors = by_magnitude(values, vectors)
+        values, arguments = _placed(domain_of(self.function), values)
+        if self.truncation is None:
+            image = answer_of(self.function, arguments)
+            return (vectors * as_row(image)) @ adjoint(vectors), values, vectors
         rank = rank_by(self.truncation, a, values, vectors)
         kept = leading(rank, values.shape[-1])
-        image = answer_of(self.function, _defined(domain, stand_in(values, kept)))
+        image = answer_of(self.function, stand_in(arguments, kept))
         image = xp.where(kept, image, 0.0)
         return (vectors * as_row(image)) @ adjoint(vectors), rank, values, vectors
 
@@ -186,17 +185,15 @@ def _is_full(rank: Array | None, size: int) -> bool:
     return rank is not None and bool(namespace(rank).all(rank == size))
 
 
-def _without_rounding(domain: Domain | None, values: Array) -> Array:
-    """The eigenvalues, with the start of the function's domain for those that are there to rounding."""
-    if not isinstance(domain, NonNegative) or values.shape[-1] == 0:
-        return values
+def _placed(domain: Domain | None, values: Array) -> tuple[Array, Array]:
+    """The eigenvalues, and what the function is asked for: NaN outside its domain, where libraries differ.
+
+    Those at the start of the domain to rounding are there, whether it belongs to the domain or not.
+    """
+    if domain is None or values.shape[-1] == 0:
+        return values, values
     xp = namespace(values)
     rounding = values.shape[-1] * eps(values) * xp.max(xp.abs(values), axis=-1, keepdims=True)
-    return xp.where(xp.abs(values - domain.start) <= rounding, domain.start, values)
-
-
-def _defined(domain: Domain | None, values: Array) -> Array:
-    """The eigenvalues, with NaN outside the domain, where libraries differ in what they give."""
-    if domain is None:
-        return values
-    return namespace(values).where(domain.outside(values, 0.0), float("nan"), values)
+    if isinstance(domain, NonNegative):
+        values = xp.where(xp.abs(values - domain.start) <= rounding, domain.start, values)
+    return values, xp.where(domain.outside(values, rounding), float("nan"), values)

@@ -33,9 +33,9 @@ class Refined:
 
     A backward stable solver errs by ``u |A|`` in each eigenvalue and by ``u |A|/gap`` in each eigenvector, u
     the rounding unit: small eigenvalues and close eigenvectors may have no right digit. After one step that
-    is ``u |l| + u^(5/3) |A|`` and ``u + u^(5/3) |A|/gap``, and after a second one u^2 stands in place of
-    u^(5/3), up to factors that grow with n. The result is orthonormal, ascending, and in the dtype of the
-    input.
+    is ``u |l| + u^(5/3) |A|`` and ``u + u^(4/3) |A|/gap``, and after a second one ``u |l| + u^2 |A|`` and
+    ``u + u^2 |A|/gap``, up to factors that grow with n. The result is orthonormal, ascending, and in the
+    dtype of the input.
 
     It answers for the matrix as stored. If its entries carry errors of u themselves, as those of a covariance
     do, then so do its eigenvalues, and refinement has little to tell. Of two eigenvalues that are large and

@@ -1,6 +1,7 @@
 """What a function of eigenvalues must satisfy: its divided differences, ties and close pairs included."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +22,8 @@ _CLOSE = 2.0**-20
 # Beside each point, others at these relative distances: a close one, and one closer than single precision.
 _BESIDE = (2.0**-12, 2.0**-30)
 _DOUBLE = float(np.finfo(np.float64).eps)
+# Each argument along an axis of its own.
+_AXES = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))
 
 _Numbers: TypeAlias = npt.NDArray[np.float64]
 
@@ -46,7 +49,9 @@ def check_function(
     xp : module
         Of the array library, with ``asarray`` of NumPy arrays: `numpy`, `torch`, `jax.numpy`, ...
     points : sequence of float
-        Inside the function's domain, with its neighbourhood. Others are placed close beside each.
+        Inside the function's domain, with its neighbourhood. Others are placed close beside each. The
+        magnitude of a point, 1 for 0, is taken for the distance over which the function changes by its own
+        size: where it is much shorter than that, little is checked.
     dtypes : sequence of str
     device : device of the array library, optional
 
@@ -64,7 +69,8 @@ def check_function(
     >>> from specgrad.testing import check_function
     >>> check_function(Power(1 / 3), np)
     """
-    numbers = np.array([p * (1 + d) for p in points for d in (0.0, *_BESIDE)])
+    scales = np.array([abs(p) or 1.0 for p in points for _ in (0.0, *_BESIDE)])
+    numbers = np.repeat(points, 1 + len(_BESIDE)) + scales * np.tile((0.0, *_BESIDE), len(points))
 
     def of(method: Callable[..., Array], *arguments: _Numbers) -> _Numbers:
         """The method in double precision."""
@@ -79,45 +85,57 @@ def check_function(
         )
     for dtype in dtypes:
         values = numbers.astype(dtype)
-        x, y, z = (values.astype(np.float64).reshape(shape) for shape in ((-1, 1, 1), (1, -1, 1), (1, 1, -1)))
-        precision = float(np.finfo(dtype).eps)
-        needed, size = _first(lambda u: of(function, u), x, y)
-        allowed = (_ROUNDINGS * precision + 1e3 * _DOUBLE ** (2 / 3)) * size
+        x, y, z = (values.astype(np.float64).reshape(shape) for shape in _AXES)
+        of_x, of_y, of_z = (scales.reshape(shape) for shape in _AXES)
+        precision, smallest = float(np.finfo(dtype).eps), float(np.finfo(dtype).smallest_normal)
+        least, scale = smallest / precision, np.maximum(of_x, of_y)
+        needed, size, unsure = _first(lambda u: of(function, u), x, y, scale, least)
+        allowed = (_ROUNDINGS * precision + 1e3 * _DOUBLE ** (2 / 3)) * size + unsure
         _compare(function, "divided_difference", xp, device, dtype, (x, y), needed, allowed)
         if not hasattr(function, "second_divided_difference"):
             continue
-        needed, size = _second(lambda u, v: of(function.divided_difference, u, v), x, y, z)
-        allowed = (_ROUNDINGS * precision ** (2 / 3) + 1e3 * _DOUBLE ** (2 / 3)) * size
+        scale = np.maximum(scale, of_z)
+        differences = partial(of, function.divided_difference)
+        needed, size, unsure = _second(differences, x, y, z, scale, least)
+        allowed = (_ROUNDINGS * precision ** (2 / 3) + 1e3 * _DOUBLE ** (2 / 3)) * size + unsure
         _compare(function, "second_divided_difference", xp, device, dtype, (x, y, z), needed, allowed)
 
 
-def _first(f: Callable[[_Numbers], _Numbers], x: _Numbers, y: _Numbers) -> tuple[_Numbers, _Numbers]:
-    """``f[x, y]``, and the size of what it is made of."""
-    scale = np.maximum(abs(x), abs(y))
+def _first(
+    f: Callable[[_Numbers], _Numbers], x: _Numbers, y: _Numbers, scale: _Numbers, least: float
+) -> tuple[_Numbers, _Numbers, _Numbers]:
+    """``f[x, y]``, the size of what it is made of, no image less than `least`, and how far it may be off."""
     close = abs(x - y) < _CLOSE * scale
-    step = _DOUBLE ** (1 / 3) * scale
-    middle = (x + y) / 2
-    slope = (f(middle + step) - f(middle - step)) / (2 * step)
+    slope, unsure = _slope(f, (x + y) / 2, scale)
     f_x, f_y = f(x), f(y)
-    quotient = (f_x - f_y) / np.where(close, 1.0, x - y)
-    found = np.where(close, slope, quotient)
-    return found, abs(found) + (abs(f_x) + abs(f_y)) / scale
+    found = np.where(close, slope, (f_x - f_y) / np.where(close, 1.0, x - y))
+    return found, abs(found) + (abs(f_x) + abs(f_y) + least) / scale, np.where(close, unsure, 0.0)
 
 
 def _second(
-    difference: Callable[[_Numbers, _Numbers], _Numbers], x: _Numbers, y: _Numbers, z: _Numbers
-) -> tuple[_Numbers, _Numbers]:
-    """``f[x, y, z]`` from ``f[x, y]``, and the size of what it is made of."""
+    difference: Callable[[_Numbers, _Numbers], _Numbers],
+    x: _Numbers,
+    y: _Numbers,
+    z: _Numbers,
+    scale: _Numbers,
+    least: float,
+) -> tuple[_Numbers, _Numbers, _Numbers]:
+    """``f[x, y, z]`` from ``f[x, y]``, and the same of it."""
     low, middle, high = np.moveaxis(np.sort(np.stack(np.broadcast_arrays(x, y, z), axis=-1)), -1, 0)
-    scale = np.maximum(abs(low), abs(high))
     close = high - low < _CLOSE * scale
-    step = _DOUBLE ** (1 / 3) * scale
-    above, below = ((low + middle + high) / 3 + s for s in (step, -step))
-    curvature = (difference(above, above) - difference(below, below)) / (4 * step)
+    curvature, unsure = _slope(lambda u: difference(u, u) / 2, (low + middle + high) / 3, scale)
     first, last = difference(low, middle), difference(middle, high)
-    quotient = (last - first) / np.where(close, 1.0, high - low)
-    found = np.where(close, curvature, quotient)
-    return found, abs(found) + (abs(first) + abs(last)) / scale
+    found = np.where(close, curvature, (last - first) / np.where(close, 1.0, high - low))
+    return found, abs(found) + (abs(first) + abs(last) + least) / scale, np.where(close, unsure, 0.0)
+
+
+def _slope(f: Callable[[_Numbers], _Numbers], x: _Numbers, scale: _Numbers) -> tuple[_Numbers, _Numbers]:
+    """The central difference of ``f``, and how much another step changes it."""
+    slope, other = (
+        (f(x + step) - f(x - step)) / (2 * step)
+        for step in (_DOUBLE ** (1 / 3) * scale, 2 * _DOUBLE ** (1 / 3) * scale)
+    )
+    return slope, abs(other - slope)
 
 
 def _compare(

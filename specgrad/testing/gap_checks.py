@@ -34,8 +34,9 @@ def check_gap(
     xp : module
         Of the array library, with ``asarray`` of NumPy arrays: `numpy`, `torch`, `jax.numpy`, ...
     without : sequence of properties
-        Those of `GAP_PROPERTIES` that the rule does not claim, such as `antisymmetry` for the published
-        power iteration rule, or `wide_gaps` for a rule that is meant to be far from 1/gap.
+        Those of `GAP_PROPERTIES` that the rule does not claim, such as `antisymmetry` and
+        `permutation_equivariance` for the published power iteration rule, or `wide_gaps` for a rule that is
+        meant to be far from 1/gap.
     spectra : sequence of Spectrum, default SPECTRA
     sizes : sequence of int
     dtypes : sequence of str

@@ -43,7 +43,7 @@ def random_unitary(n: int, dtype: DTypeLike, generator: np.random.Generator) -> 
 
 
 def random_hermitian(n: int, dtype: DTypeLike, generator: np.random.Generator) -> Matrix:
-    """A random Hermitian matrix with Gaussian entries, Frobenius norm about 1, in `dtype`."""
+    """A random Hermitian matrix with Gaussian entries, Frobenius norm of order 1, in `dtype`."""
     gaussian = _gaussian((n, n), dtype, generator)
     return np.asarray((gaussian + gaussian.conj().T) / max(2 * n, 1)).astype(dtype)
 

@@ -199,4 +199,4 @@ SPECTRA: tuple[Spectrum, ...] = (
     Spectrum("graded", _graded),
     Spectrum("tie at the cut", _tie_at_the_cut, diagonal),
 )
-"""All named spectra. In "tie at the cut", ranks up to n/2 cut between two equal eigenvalues."""
+"""All named spectra. In "tie at the cut", the rank n//2 cuts between two equal eigenvalues."""

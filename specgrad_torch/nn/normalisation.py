@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from specgrad._require import require_at_least, require_whole
+from specgrad._require import require, require_at_least, require_whole
 from specgrad.functions import MatrixFunction
 from specgrad.gradients import GradientRule
 from specgrad.method import Method
@@ -62,6 +62,8 @@ class CovarianceNormalisation(nn.Module):
             )
         self.eps, self.momentum = eps, momentum
         require_at_least(0, self, "eps")
+        if momentum is not None:
+            require(self, "momentum", "a number in [0, 1], or None,", lambda number: 0 <= number <= 1)
         self.affine, self.track_running_stats = affine, track_running_stats
         self.truncation, self.solver, self.gradient = truncation, solver, gradient
         self.process_group = process_group

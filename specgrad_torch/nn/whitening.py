@@ -64,7 +64,7 @@ class ZCAWhitening(CovarianceNormalisation):
     -----
     The published layer drops the last eigenvector always (and so whitens one-channel groups to zero),
     starts its weight at random numbers, and multiplies by uninitialised memory with ``affine=False``; this
-    one does not. A batch with NaN gives NaN and leaves the running statistics as they are.
+    one does not. A batch with NaN gives NaN, in its group, and leaves all running statistics as they are.
 
     References
     ----------
