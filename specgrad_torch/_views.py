@@ -185,7 +185,9 @@ def _tensors(
 
 
 def _is_traced() -> bool:
-    """Whether operations are recorded rather than run, with stand-ins or on real tensors."""
+    """Whether operations are recorded or transformed rather than run, with stand-ins or on real tensors."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # where no tensor can be detached as it is
+        return True
     if torch._C._get_tracing_state() is not None:  # of torch.jit
         return True
     watched = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()

@@ -45,6 +45,16 @@ class NaNOnNegative:
 
 
 @dataclass(frozen=True)
+class OnlyNegative:
+    """Decomposes matrices with a negative diagonal, and the identity, and no others."""
+
+    def solve(self, a):
+        diagonals = np.diagonal(a, axis1=-2, axis2=-1)
+        assert np.all((diagonals < 0) | (diagonals == 1))
+        return DenseEigh().solve(a)
+
+
+@dataclass(frozen=True)
 class Marked:
     """Adds 1000 to the eigenvalues, to show who answered."""
 
@@ -81,6 +91,13 @@ def test_fallback_replaces_failing_items_alone(first):
     values, vectors = Fallback(first, Marked()).solve(batch)
     np.testing.assert_array_equal(values, [[1, 2], [996, 997], [5, 6]])
     assert np.isfinite(vectors).all()
+
+
+def test_the_second_solver_of_a_fallback_sees_failures_alone():
+    # What has been decomposed could fail there, and cost the batch.
+    batch = np.stack([np.diag([-1.0, -2.0]), np.diag([1.0, 2.0])])
+    values, _ = Fallback(NaNOnNegative(), OnlyNegative()).solve(batch)
+    np.testing.assert_array_equal(values, [[-2.0, -1.0], [1.0, 2.0]])
 
 
 def test_fallback_passes_on_what_is_no_convergence_failure():
@@ -132,10 +149,11 @@ def test_an_error_names_the_solver_of_the_user(backend):
 
 
 @pytest.mark.parametrize("viewer", [Evaluate(), Blind()])
-def test_guard_confines_what_is_not_finite(backend, dtype, viewer):
+@pytest.mark.parametrize("place", [(0, 0), (1, 2), (2, 0)])
+def test_guard_confines_what_is_not_finite(backend, dtype, viewer, place):
     good = random_hermitian(3, dtype, np.random.default_rng(1))
     bad = np.array(good)
-    bad[0, 0] = np.nan
+    bad[place] = np.nan
     values, vectors = Guarded(DenseEigh(), viewer).solve(backend.array(np.stack([good, bad])))
     alone_values, _ = DenseEigh().solve(backend.array(good[None]))
     np.testing.assert_array_equal(backend.numpy(values)[0], backend.numpy(alone_values)[0])

@@ -7,6 +7,7 @@ from torch_cases import (
     RAGGED,
     TIED,
     finite_differences,
+    hermitian,
     loss,
     matrices,
     rebuilt,
@@ -114,3 +115,45 @@ def test_what_nested_forward_mode_cannot_do_is_refused_in_a_sentence(inner):
 @pytest.mark.parametrize("order", SECOND_ORDER)
 def test_second_derivatives_are_finite_at_an_exact_tie(order):
     assert SECOND_ORDER[order](lambda a: tied_subspace_loss(a, gap=MaskedGap()))(TIED).isfinite().all()
+
+
+def leading_form(weights):
+    """``v^T W v`` of the leading eigenvector, next to which there is another."""
+
+    def form(a):
+        v = specgrad_torch.eigh(a).eigenvectors[:, -1]
+        return (v @ weights) @ v
+
+    return form
+
+
+def pair(dtype=torch.float64):
+    """Two symmetric matrices."""
+    return (hermitian(x) for x in torch.randn(2, 3, 3, dtype=dtype, generator=torch.manual_seed(0)))
+
+
+def test_a_product_with_the_hessian_is_linear_in_a_short_direction():
+    # The rounding floor of a tangent is that of its own cotangent, not of a larger one.
+    a, (direction, weights) = torch.diag(torch.tensor([1.0, 2.0, 2.01], dtype=torch.float64)), pair()
+
+    def product(direction):
+        return func.jvp(func.grad(leading_form(weights)), (a,), (direction,))[1]
+
+    expected = product(direction)
+    torch.testing.assert_close(1e18 * product(1e-18 * direction), expected, atol=1e-9, rtol=1e-9)
+    jacobian = func.jacrev(product)(torch.zeros_like(direction))
+    measured = torch.einsum("ijkl,kl->ij", jacobian, direction)
+    torch.testing.assert_close(measured, expected, atol=1e-9, rtol=1e-9)
+
+
+def test_reverse_mode_of_a_tangent_at_a_tie():
+    direction, tangent = pair()
+
+    def moved(a):
+        return func.jvp(specgrad_torch.expm, (a,), (tangent,))[1]
+
+    jacobian = torch.autograd.functional.jacobian(moved, TIED[:3, :3])
+    step = 1e-5 * direction
+    expected = (moved(TIED[:3, :3] + step) - moved(TIED[:3, :3] - step)) / 2e-5
+    measured = torch.einsum("ijkl,kl->ij", jacobian, direction)
+    torch.testing.assert_close(measured, expected, **DIFFERENCES)

@@ -196,3 +196,19 @@ def test_module_that_holds_choices_survives_pickling_and_copying(again):
     module(a).backward()
     twin(a).backward()
     assert torch.equal(twin.weight.grad, module.weight.grad)
+
+
+def test_forward_mode_needs_no_recording():
+    a = 2 * torch.eye(3, dtype=torch.float64)
+    forward_ad = torch.autograd.forward_ad
+    with torch.no_grad(), forward_ad.dual_level():
+        root = specgrad_torch.sqrtm(forward_ad.make_dual(a, a))
+        torch.testing.assert_close(forward_ad.unpack_dual(root).tangent, 0.5 * a**0.5)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_a_trace_without_gradients_follows_its_input():
+    x = torch.randn(3, 9, dtype=torch.float64, generator=torch.manual_seed(0))
+    with torch.no_grad():
+        traced = torch.jit.trace(specgrad_torch.covariance, (x,), check_trace=False)
+        torch.testing.assert_close(traced(2 * x), 4 * specgrad_torch.covariance(x))

@@ -191,3 +191,16 @@ def test_values_of_a_user_are_let_go(kind):
     del rule
     gc.collect()
     assert watched() is None
+
+
+@pytest.mark.parametrize("function", ["zca_whiten", "pca_denoise"])
+def test_data_may_be_overwritten_once_they_are_filtered(function):
+    x = torch.randn(3, 20, dtype=torch.float64, generator=torch.manual_seed(0), requires_grad=True)
+    found = []
+    for overwritten in (False, True):
+        data = 2 * x
+        filtered = getattr(specgrad_torch, function)(data, truncation=MaxRank(2))[0]
+        if overwritten:
+            data.zero_()
+        found += torch.autograd.grad(filtered.pow(3).sum(), x)
+    torch.testing.assert_close(*found, **ROUNDING)

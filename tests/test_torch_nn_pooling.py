@@ -13,6 +13,7 @@ from specgrad import (
     DenseSVD,
     ExactGap,
     Log,
+    MaxRank,
     NewtonSchulz,
     NewtonSchulzGradient,
     PadeGap,
@@ -24,6 +25,7 @@ from specgrad import (
     ThroughSolver,
     TopNGap,
 )
+from specgrad_torch import covariance_pool
 from specgrad_torch.nn import CovariancePooling, ZCAWhitening
 
 ISQRT = NewtonSchulz(5, AcceptResidual())
@@ -91,6 +93,12 @@ def test_power_iteration_is_a_system_too():
 )
 def test_gradient_against_finite_differences(layer):
     assert torch.autograd.gradcheck(layer, features(positions=(2, 5), count=1).requires_grad_())
+
+
+def test_a_truncation_is_that_of_the_function():
+    x, truncation = features(), MaxRank(2)
+    expected = covariance_pool(x.flatten(2), truncation=truncation, eps=1e-5)
+    torch.testing.assert_close(CovariancePooling(5, truncation=truncation)(x), expected)
 
 
 def test_positions_may_have_any_number_of_axes():

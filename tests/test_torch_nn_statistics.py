@@ -130,6 +130,24 @@ def test_autocast_computes_in_single_precision(layer, training):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
+def test_half_precision_keeps_its_dtype_in_every_memory_format(layer):
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        x = inputs((8, 6, 5, 5)).bfloat16().to(memory_format=memory_format)
+        for training in (True, False):
+            y = layer(6).train(training)(x)
+            assert y.dtype == x.dtype
+            assert y.is_contiguous(memory_format=memory_format)
+
+
+def test_evaluation_in_half_precision_is_rounded_at_its_end_alone():
+    module, x = ZCAWhitening(6, affine=False).bfloat16(), inputs((64, 6), dtype=torch.bfloat16)
+    module(x)
+    centred = x.double() - module.running_mean.double()
+    expected = (centred @ module.running_matrix[0].double().mT).bfloat16()
+    torch.testing.assert_close(module.eval()(x), expected, atol=0, rtol=2**-8)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
 def test_a_layer_in_half_precision(layer):
     module = layer(6, momentum=1.0).bfloat16()
     x = inputs((8, 6, 5, 5)).bfloat16()

@@ -169,6 +169,31 @@ def test_no_trace_depends_on_values(tracer, solver):
     assert found[1].isnan().all()
 
 
+CONSTANT = {
+    "grad": lambda f, x: func.grad(f)(x),
+    "jvp": lambda f, x: func.jvp(f, (x,), (x,))[1],
+    "vjp": lambda f, x: func.vjp(f, x)[1](torch.ones((), dtype=x.dtype))[0],
+    "hessian": lambda f, x: func.hessian(f)(x),
+    "vmap of grad": lambda f, x: func.vmap(func.grad(f))(torch.stack([x, x])),
+}
+
+
+@pytest.mark.parametrize("transform", CONSTANT)
+def test_a_matrix_that_a_transform_does_not_reach_is_a_constant(transform):
+    # PyTorch detaches no plain tensor as it is inside of a transform.
+    a, weights = matrices(SEPARATED[0]), torch.tensor([1.0, 2.0, 0.5, 1.0], dtype=torch.float64)
+    for parts in (
+        lambda x: specgrad_torch.sqrtm(a),
+        lambda x: specgrad_torch.eigh(a).eigenvectors,
+        lambda x: specgrad_torch.zca_whiten(a, truncation=None, eps=1.0).whitened,
+        lambda x: specgrad_torch.covariance(x, weights),
+    ):
+        assert torch.isfinite(CONSTANT[transform](lambda x, parts=parts: (x * parts(x)).sum(), a)).all()
+    expected = specgrad_torch.sqrtm(a)
+    measured = func.grad(lambda x: (x * specgrad_torch.sqrtm(a)).sum())(a)
+    torch.testing.assert_close(measured, expected, **ROUNDING)
+
+
 def test_exact_tie_where_the_gradient_of_torch_is_nan():
     a = TIED.clone().requires_grad_()
     (theirs,) = torch.autograd.grad(tied_subspace_loss(a, torch.linalg.eigh), a)
