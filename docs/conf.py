@@ -42,6 +42,7 @@ default_role = "py:obj"
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
+autodoc_mock_imports = ["cupy", "cupy_backends", "cupyx"]  # a page is built without a GPU
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Shape"]  # of layers

@@ -43,12 +43,12 @@ _NAMESPACES: dict[type, Namespace] = {}
 _STAND_INS: dict[type, bool] = {}
 _PRECISIONS: dict[tuple[type, Any], "_Precision"] = {}
 _DLPACK_CPU = 1
-# Products, missing entries or storage of their own, which the formulas would pass over.
+# Arrays that the formulas would misread: `*` is a matrix product, entries are masked, or storage is sparse.
 _OTHER_MEANINGS = ("numpy.matrix", ".Masked", "scipy.sparse.")
 
 
 def is_array(x: object) -> bool:
-    """Whether `x` looks like an array whose entries say all there is; of which library, `namespace` says."""
+    """Whether `x` looks like an ordinary dense array, of whatever library."""
     kind = type(x)
     if kind not in _ARRAYS:
         bases = (f"{base.__module__}.{base.__name__}" for base in kind.__mro__)
@@ -66,7 +66,7 @@ def namespace(array: Array) -> Namespace:
     return _NAMESPACES[kind]
 
 
-@cache  # one for all of its types of arrays, which may be compared
+@cache  # one for all of its types of arrays, so that `is` tells whether two are of the same library
 def _without_wrappers(numpy: Namespace) -> Namespace:
     """NumPy's namespace with the bare reductions, whose wrappers in Python cost more than they do."""
     ufuncs = {"all": numpy.logical_and, "any": numpy.logical_or, "max": numpy.maximum, "min": numpy.minimum}
@@ -109,11 +109,11 @@ def _precision(x: Array) -> _Precision:
     # like to be compared, which the type in front spares them.
     key = type(x), x.dtype
     if key not in _PRECISIONS:
-        _PRECISIONS[key] = _found_out(x)
+        _PRECISIONS[key] = _look_up(x)
     return _PRECISIONS[key]
 
 
-def _found_out(x: Array) -> _Precision:
+def _look_up(x: Array) -> _Precision:
     xp = namespace(x)
     try:
         is_complex = bool(xp.isdtype(x.dtype, "complex floating"))
@@ -183,7 +183,7 @@ def adjoint(a: Array) -> Array:
 
 def hermitian_part(a: Array) -> Array:
     """``(a + a^H)/2``, halved first so that it cannot overflow."""
-    a = 0.5 * a  # under its own name, so that a temporary array that came in is given up
+    a = 0.5 * a  # under its own name, which gives the memory of a temporary array back
     return a + adjoint(a)
 
 

@@ -7,8 +7,8 @@ from math import inf
 from specgrad._require import require, require_method
 from specgrad._typing import Array
 from specgrad.divided_differences import mean_or_quotient, second_difference, second_from_first
-from specgrad.domains import Domain
-from specgrad.functions import MatrixFunction, answer_of, domain_of
+from specgrad.domains import Domain, answer_of, domain_of
+from specgrad.functions import MatrixFunction
 
 __all__ = ["FromDerivative", "Shifted"]
 

@@ -14,7 +14,7 @@ from specgrad.validation import require_hermitian, require_matrices, to_computin
 
 __all__ = ["eigh", "eigvalsh"]
 
-# Made here once: compilers follow the construction of a value less well than its use.
+# Made here once: torch.compile can use a frozen value, but not always construct one.
 _DEFAULT_GAP = MaskedGap()
 
 
@@ -68,6 +68,12 @@ def eigh(
         If matrices are not square, not finite, or not Hermitian.
     ConvergenceError
         If the solver does not converge; see `Fallback`.
+
+    Warns
+    -----
+    GaugeWarning
+        In the backward pass, of a loss that depends on the phase of an eigenvector or on the basis inside a
+        tie; `RaiseGauge` makes it an error.
 
     Notes
     -----
@@ -144,8 +150,8 @@ def _decompose(
     require_matrices(a, "a")
     precision, a = eps(a), to_computing_precision(a)
     looked_at = binding.view(a) if check_finite else None
-    exactly = None if looked_at is None else require_hermitian(looked_at, "a", precision)
-    return binding.apply(binding.built(_primitive, gap, solver, truncation, gauge, exactly), a)
+    exactly_hermitian = None if looked_at is None else require_hermitian(looked_at, "a", precision)
+    return binding.apply(binding.built(_primitive, gap, solver, truncation, gauge, exactly_hermitian), a)
 
 
 def _primitive(
@@ -154,7 +160,7 @@ def _primitive(
     solver: Solver,
     truncation: Truncation | None,
     gauge: GaugePolicy,
-    seen: bool | None,
+    exactly_hermitian: bool | None,
 ) -> Eigh | TruncatedEigh:
     """The primitive, for input that was seen to be Hermitian or not; see `prepare`."""
     require_method(solver, "solve", "solver", "DenseEigh()")
@@ -166,5 +172,5 @@ def _primitive(
     require_method(gauge, "apply", "gauge", "RaiseGauge()")
     if gap is None and not has_own_derivative(solver):
         gap = _DEFAULT_GAP
-    whole = Eigh(solver=prepare(solver, seen, binding), gap=gap, gauge=gauge)
+    whole = Eigh(solver=prepare(solver, exactly_hermitian, binding), gap=gap, gauge=gauge)
     return whole if truncation is None else TruncatedEigh(whole=whole, truncation=truncation)

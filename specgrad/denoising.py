@@ -141,8 +141,7 @@ def pca_denoise(
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
         require_finite_covariance(seen, "x")
         _require_variances(seen, scaling)
-    if check_finite:
-        method.warn_of_cut(binding, outputs[2:], but_at_zero=True)
+    method.report(binding, outputs[2:-2], check_finite, but_at_zero=True)
     return DenoisingResult(*outputs[:4])
 
 
@@ -196,8 +195,7 @@ def denoising_matrix(
         require_hermitian(seen, "covariance", precision)
         _require_variances(seen, scaling)
     outputs = binding.apply(matrix, covariance)
-    if check_finite:
-        method.warn_of_cut(binding, outputs)
+    method.report(binding, outputs, check_finite)
     return outputs[0]
 
 

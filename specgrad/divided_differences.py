@@ -31,6 +31,8 @@ __all__ = [
 _NEAR = 0.25
 # A mean that differs from the quotient by this many times the quotient's rounding error agrees with it.
 _AGREE = 3.0
+# A derivative that changes by this many roundings is seen to change.
+_VISIBLE = 8.0
 # Nodes on [-1, 1] and weights of the 7-point Gauss-Legendre rule.
 _RULE = (
     (-0.9491079123427585, 0.1294849661688697),
@@ -124,7 +126,7 @@ def _length(derivative: Callable[[Array], Array], x: Array) -> Array:
         probe = eps(x) ** (1 / 3) * length
         slope = derivative(x + xp.where(x < 0, -probe, probe))
         change, total = xp.abs(slope - here), xp.abs(slope) + xp.abs(here)
-        seen = change > 8 * eps(x) * total
+        seen = change > _VISIBLE * eps(x) * total
         length = xp.where(seen, probe * total / xp.where(seen, change, 1.0), longest)
         length = xp.where(length > longest, longest, length)
     return length

@@ -1,19 +1,21 @@
-"""Which eigenvalues a function of matrices accepts, as frozen values."""
+"""Which eigenvalues a function of matrices accepts, as frozen values, and what it may answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from specgrad._array import namespace
+from specgrad._array import is_array, is_complex, is_floating, namespace
 from specgrad._typing import Array
 
-__all__ = ["Domain", "NonNegative", "NonZero", "Positive"]
+__all__ = ["Domain", "NonNegative", "NonZero", "Positive", "answer_of", "domain_of"]
 
 
 @dataclass(frozen=True)
 class Domain:
-    """The eigenvalues that a function accepts: what is `needed` of their distance from `start`.
+    """The eigenvalues at which a function is defined.
 
-    A subclass gives `needed`, a word for the error that names the others, and `outside`.
+    A subclass gives `outside`, which marks the others, and `needed`, the adjective for the error that names
+    them, such as "positive".
 
     Parameters
     ----------
@@ -37,7 +39,7 @@ class Domain:
 
 
 class Positive(Domain):
-    """Above the start."""
+    """``l > start``."""
 
     needed = "positive"
 
@@ -46,7 +48,7 @@ class Positive(Domain):
 
 
 class NonNegative(Domain):
-    """From the start on."""
+    """``l >= start``."""
 
     needed = "nonnegative"
 
@@ -55,9 +57,33 @@ class NonNegative(Domain):
 
 
 class NonZero(Domain):
-    """On either side of the start."""
+    """``l != start``."""
 
     needed = "nonzero"
 
     def outside(self, values: Array, rounding: Array | float) -> Array:
         return namespace(values).abs(self._distance(values)) <= rounding
+
+
+def domain_of(function: object) -> Domain | None:
+    """The domain of a function that has one."""
+    return getattr(function, "domain", None)
+
+
+def answer_of(function: Callable[[Array], Array], x: Array) -> Array:
+    """``f(x)``, or an error unless it is a real number for each entry of `x`, or one for all."""
+    xp, answer = namespace(x), function(x)
+    if isinstance(answer, int | float):
+        return xp.full_like(x, float(answer))
+    advice = ""
+    if is_array(answer) and tuple(answer.shape) in ((), tuple(x.shape)):
+        own = answer if namespace(answer) is xp else xp.asarray(answer)
+        if not is_complex(own):
+            own = own if is_floating(own) else xp.astype(own, x.dtype)  # 1 and 0 for a condition
+            return own if own.ndim else xp.zeros_like(x) + own
+        advice = ": take it apart, such as exp(-i t l) into cos(t l) and -sin(t l)"
+    raise TypeError(
+        f"{function!r} answered with a {type(answer).__name__} of shape {getattr(answer, 'shape', None)} and "
+        f"dtype {getattr(answer, 'dtype', None)}, and for an array of shape {tuple(x.shape)} a real number "
+        f"for each entry is needed{advice}."
+    )

@@ -87,6 +87,15 @@ class DaleckiiKrein(_Sandwich):
     References
     ----------
     Daleckii and Krein (1965); N. J. Higham, "Functions of Matrices" (SIAM, 2008), theorem 3.11.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import DaleckiiKrein, sqrtm, vjp
+    >>> _, pullback = vjp(sqrtm, 4.0 * np.eye(2), gradient=DaleckiiKrein())
+    >>> pullback(np.ones((2, 2)))[0]  # f'(4) throughout, ties included
+    array([[0.25, 0.25],
+           [0.25, 0.25]])
     """
 
     cut: GapRule = field(default_factory=lambda: MaskedGap())

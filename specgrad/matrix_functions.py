@@ -7,7 +7,7 @@ from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.functions import MatrixFunction, One
 from specgrad.gradients import GradientRule
 from specgrad.method import Choices, Method
-from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver
+from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.truncation import Truncation
 from specgrad.validation import require_hermitian, require_matrices, to_computing_precision
 
@@ -35,7 +35,7 @@ def matrix_function(
     function : MatrixFunction
         ``f`` with its divided differences, such as `Log`, or `FromDerivative` of a pair of callables.
     solver : Solver, default DenseEigh()
-        Computes the decomposition; for square roots also `NewtonSchulz`.
+        Computes the decomposition; for `Sqrt` and `InverseSqrt` also a root solver, `NewtonSchulz`.
     gradient : GradientRule, optional
         By default that of the solver: the exact `DaleckiiKrein` for a decomposition, its own steps for
         `NewtonSchulz` and `PowerIteration`. `ThroughEigenvectors` gives what composing from eigenvectors
@@ -60,6 +60,8 @@ def matrix_function(
     -----
     GaugeWarning
         Where a truncation is seen to keep some of several equal eigenvalues: which of them is arbitrary.
+    ConvergenceWarning
+        Where `NewtonSchulz` is seen not to have converged.
 
     Notes
     -----
@@ -89,7 +91,7 @@ def spectral_projector(
     a: Array,
     truncation: Truncation,
     *,
-    solver: Solver | RootSolver = DenseEigh(),
+    solver: Solver = DenseEigh(),
     gradient: GradientRule | None = None,
     check_finite: bool = True,
 ) -> Array:
@@ -146,16 +148,13 @@ def evaluate(
     require_matrices(a, name)
     precision, a = eps(a), to_computing_precision(a)
     looked_at = binding.view(a) if check_finite else None
-    exactly = None if looked_at is None else require_hermitian(looked_at, name, precision)
-    method, primitive = binding.built(_prepared, choices, exactly)
+    exactly_hermitian = None if looked_at is None else require_hermitian(looked_at, name, precision)
+    method, primitive = binding.built(_prepared, choices, exactly_hermitian)
     outputs = binding.apply(primitive, a + shift * identity(a) if shift else a)
-    if check_finite or is_root_solver(method.solver):
-        method.judge(binding, outputs)
-    if check_finite:
-        method.warn_of_cut(binding, outputs)
+    method.report(binding, outputs, check_finite)
     return outputs[0]
 
 
-def _prepared(binding: Binding, choices: Choices, seen: bool | None) -> tuple[Method, Primitive]:
+def _prepared(binding: Binding, choices: Choices, exactly_hermitian: bool | None) -> tuple[Method, Primitive]:
     method = Method(*choices)
-    return method, method.primitive(seen, binding)
+    return method, method.primitive(exactly_hermitian, binding)

@@ -8,7 +8,8 @@ from specgrad._typing import Arrays
 from specgrad._warn import warn_once
 from specgrad.bind import Binding, Primitive
 from specgrad.derivatives.newton_schulz import residual
-from specgrad.functions import InverseSqrt, MatrixFunction, Power, Sqrt, domain_of
+from specgrad.domains import domain_of
+from specgrad.functions import InverseSqrt, MatrixFunction, Power, Sqrt
 from specgrad.gauge import GaugeWarning, cuts_a_tie
 from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
 from specgrad.primitives import ApplyFunction, SquareRoot
@@ -33,7 +34,7 @@ Choices: TypeAlias = tuple[MatrixFunction, Solver | RootSolver, GradientRule | N
 class Method:
     """A function of eigenvalues, the solver that finds them, a gradient rule, and which of them to keep.
 
-    Each system of the papers is one.
+    Each system of the papers, such as iSQRT-COV, is one.
 
     Parameters
     ----------
@@ -67,16 +68,30 @@ class Method:
         self._require_root()
         self._require_partners()
 
-    def primitive(self, seen: bool | None, binding: Binding) -> Primitive:
+    def primitive(self, exactly_hermitian: bool | None, binding: Binding) -> Primitive:
         """``A -> (f(A), ...)`` for input that was seen to be Hermitian or not; see `prepare`."""
-        return self._primitive(seen, binding, semidefinite=False)
+        return self._primitive(exactly_hermitian, binding, semidefinite=False)
 
     def of_covariance(self, binding: Binding) -> Primitive:
         """``C -> (f(C), ...)`` for a covariance that nobody has looked at, which one bad sample may spoil."""
         return binding.inner(self._primitive(None, binding, semidefinite=True))
 
-    def judge(self, binding: Binding, outputs: Arrays) -> None:
-        """Look at what the primitive put out, where it can be looked at: the residual, or the eigenvalues."""
+    def report(
+        self, binding: Binding, outputs: Arrays, check_finite: bool, but_at_zero: bool = False
+    ) -> None:
+        """Raise or warn about what the primitive put out, where it can be looked at.
+
+        An iteration's residual has a policy of its own, and is judged in any case. Zeros need not count as
+        equal eigenvalues: of a covariance, where the data have no part in their eigenvectors, and of a
+        function that is flat at 0.
+        """
+        if check_finite or is_root_solver(self.solver):
+            self._judge(binding, outputs)
+        if check_finite and self.truncation is not None:
+            self._warn_of_cut(binding, outputs, self.truncation, but_at_zero)
+
+    def _judge(self, binding: Binding, outputs: Arrays) -> None:
+        """The residual, or the eigenvalues."""
         if is_root_solver(self.solver):
             root, inverse = (binding.view(output) for output in outputs)
             if root is not None and inverse is not None:
@@ -87,32 +102,28 @@ class Method:
             rank = None if self.truncation is None else binding.view(outputs[1])
             require_domain(values, rank, self.function, domain)
 
-    def warn_of_cut(self, binding: Binding, outputs: Arrays, but_at_zero: bool = False) -> None:
-        """Warn where some of several equal eigenvalues are seen to be kept: which of them is arbitrary.
-
-        Zeros need not count: of a covariance, where the data have no part in their eigenvectors, and of a
-        function that is flat at 0.
-        """
-        if self.truncation is None:
-            return
+    def _warn_of_cut(
+        self, binding: Binding, outputs: Arrays, truncation: Truncation, but_at_zero: bool
+    ) -> None:
+        """Warn where some of several equal eigenvalues are seen to be kept: which of them is arbitrary."""
         rank, values = (binding.view(output) for output in outputs[1:3])
         if rank is None or values is None or 0 in values.shape:
             return
         is_flat = isinstance(self.function, Power) and self.function.exponent > 1
         if cuts_a_tie(values, rank, but_at_zero or is_flat):
             warn_once(
-                f"{self.truncation} keeps some of several eigenvalues of equal magnitude and drops others: "
+                f"{truncation} keeps some of several eigenvalues of equal magnitude and drops others: "
                 "which of them is arbitrary, and so is their part in the result and its gradient. Keep all "
                 "or none of them, such as by a MaxRank that ends where the eigenvalues have a gap.",
                 GaugeWarning,
             )
 
-    def _primitive(self, seen: bool | None, binding: Binding, semidefinite: bool) -> Primitive:
+    def _primitive(self, exactly_hermitian: bool | None, binding: Binding, semidefinite: bool) -> Primitive:
         if is_root_solver(self.solver):
             return SquareRoot(solver=self.solver, inverse_first=isinstance(self.function, InverseSqrt))
         return ApplyFunction(
             function=self.function,
-            solver=prepare(cast(Solver, self.solver), seen, binding),
+            solver=prepare(cast(Solver, self.solver), exactly_hermitian, binding),
             gradient=self._rule(),
             truncation=self.truncation,
             semidefinite=semidefinite,
@@ -155,7 +166,7 @@ class Method:
             )
 
 
-# Made here once: compilers follow the construction of a value less well than its use.
+# Made here once: torch.compile can use a frozen value, but not always construct one.
 _EXACT = DaleckiiKrein()
 
 

@@ -39,6 +39,11 @@ def sqrtm(
     TypeError, ValueError, ConvergenceError
         As `matrix_function`.
 
+    Warns
+    -----
+    GaugeWarning, ConvergenceWarning
+        As `matrix_function`.
+
     Examples
     --------
     >>> import numpy as np
@@ -78,6 +83,11 @@ def inv_sqrtm(
     TypeError, ValueError, ConvergenceError
         As `matrix_function`.
 
+    Warns
+    -----
+    GaugeWarning, ConvergenceWarning
+        As `matrix_function`.
+
     Examples
     --------
     >>> import numpy as np
@@ -95,7 +105,7 @@ def powm(
     a: Array,
     exponent: float,
     *,
-    solver: Solver | RootSolver = DenseEigh(),
+    solver: Solver = DenseEigh(),
     gradient: GradientRule | None = None,
     truncation: Truncation | None = None,
     check_finite: bool = True,
@@ -120,6 +130,11 @@ def powm(
     TypeError, ValueError, ConvergenceError
         As `matrix_function`.
 
+    Warns
+    -----
+    GaugeWarning
+        As `matrix_function`.
+
     Examples
     --------
     >>> import numpy as np
@@ -136,7 +151,7 @@ def logm(
     binding: Binding,
     a: Array,
     *,
-    solver: Solver | RootSolver = DenseEigh(),
+    solver: Solver = DenseEigh(),
     gradient: GradientRule | None = None,
     truncation: Truncation | None = None,
     check_finite: bool = True,
@@ -159,6 +174,11 @@ def logm(
     TypeError, ValueError, ConvergenceError
         As `matrix_function`.
 
+    Warns
+    -----
+    GaugeWarning
+        As `matrix_function`.
+
     Examples
     --------
     >>> import numpy as np
@@ -175,7 +195,7 @@ def expm(
     binding: Binding,
     a: Array,
     *,
-    solver: Solver | RootSolver = DenseEigh(),
+    solver: Solver = DenseEigh(),
     gradient: GradientRule | None = None,
     truncation: Truncation | None = None,
     check_finite: bool = True,
@@ -196,6 +216,11 @@ def expm(
     Raises
     ------
     TypeError, ValueError, ConvergenceError
+        As `matrix_function`.
+
+    Warns
+    -----
+    GaugeWarning
         As `matrix_function`.
 
     Examples

@@ -15,7 +15,7 @@ from specgrad.samples import (
     require_samples,
     require_weights,
 )
-from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver
+from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.truncation import Truncation
 from specgrad.validation import to_computing_precision
 
@@ -164,10 +164,7 @@ def covariance_pool(
     outputs = binding.apply(pooled, x)
     if check_finite and (seen := binding.view(outputs[1])) is not None:
         require_finite_covariance(seen, "x")
-    if check_finite or is_root_solver(solver):
-        method.judge(binding, outputs[2:])
-    if check_finite:
-        method.warn_of_cut(binding, outputs[2:])
+    method.report(binding, outputs[2:], check_finite)
     return outputs[0]
 
 

@@ -231,7 +231,7 @@ class RayleighMismatch(_Combines):
 
 @dataclass(frozen=True)
 class Both(_Combines):
-    """Keep what both truncations keep; written ``first & second``."""
+    """Keep what both truncations keep, ``first & second``."""
 
     first: Truncation
     second: Truncation
@@ -242,7 +242,7 @@ class Both(_Combines):
 
 @dataclass(frozen=True)
 class Either(_Combines):
-    """Keep what either truncation keeps; written ``first | second``."""
+    """Keep what either truncation keeps, ``first | second``."""
 
     first: Truncation
     second: Truncation

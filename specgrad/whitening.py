@@ -16,7 +16,7 @@ from specgrad.samples import (
     require_groups,
     require_samples,
 )
-from specgrad.solvers import DenseEigh, RootSolver, Solver, is_root_solver
+from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.statistics import shifted
 from specgrad.truncation import EigenvalueFloor, EnergyRatio, Truncation
 
@@ -113,10 +113,7 @@ def zca_whiten(
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
         require_finite_covariance(seen, "x")
-    if check_finite or is_root_solver(solver):
-        method.judge(binding, outputs[2:-2])
-    if check_finite:
-        method.warn_of_cut(binding, outputs[2:-2], but_at_zero=True)
+    method.report(binding, outputs[2:-2], check_finite, but_at_zero=True)
     return WhiteningResult(*outputs[:3])
 
 

@@ -7,6 +7,7 @@ NaN eigenvalues instead, which `specgrad.Fallback` takes up for that matrix alon
 from dataclasses import dataclass
 from typing import Any
 
+from specgrad._require import require_at_least, require_whole
 from specgrad_cupy._require import cublas, cupy
 from specgrad_cupy._require import cusolver as library
 
@@ -31,6 +32,11 @@ class SyevjBatched:
     sweeps : int, default 100
         Give up after so many passes over all pairs.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For a tolerance that is no number of at least 0, and sweeps that are no integer of at least 1.
+
     Notes
     -----
     Batches beyond the 32-bit limits of cuSOLVER are taken in parts.
@@ -38,6 +44,10 @@ class SyevjBatched:
 
     tolerance: float | None = None
     sweeps: int = 100
+
+    def __post_init__(self) -> None:
+        require_at_least(0, self, "tolerance")
+        require_whole(1, self, "sweeps")
 
     def solve(self, a: Any) -> tuple[Any, Any]:
         """Eigenvalues (..., n), ascending, and eigenvectors (..., n, n)."""

@@ -18,7 +18,7 @@ from specgrad import (
 )
 from specgrad._array import as_column, as_row, magnitude_scale
 from specgrad.gaps import GapRule
-from specgrad.gaps._pairs import negligible
+from specgrad.gaps.pairs import negligible
 from specgrad_cupy._require import cupy
 from specgrad_cupy.pair_sources import PAIR_BODIES, PAIRS
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from specgrad._require import require_whole
 from specgrad_cupy._require import cupy
 from specgrad_cupy.jacobi_source import JACOBI_KERNEL
 
@@ -36,8 +37,8 @@ class Jacobi:
 
     Raises
     ------
-    ValueError
-        For larger matrices.
+    TypeError, ValueError
+        For sweeps that are no integer of at least 1; for larger matrices.
 
     References
     ----------
@@ -45,6 +46,9 @@ class Jacobi:
     """
 
     sweeps: int = 30
+
+    def __post_init__(self) -> None:
+        require_whole(1, self, "sweeps")
 
     def solve(self, a: Any) -> tuple[Any, Any]:
         """Eigenvalues (..., n), ascending, and eigenvectors (..., n, n)."""

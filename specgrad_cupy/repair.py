@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from specgrad._array import adjoint, as_row, eps, identity, namespace
+from specgrad._require import require_at_least, require_method
 from specgrad.solvers import Solver
 
 __all__ = ["Repaired"]
@@ -21,11 +22,21 @@ class Repaired:
     first, second : Solver
     tolerance : float, default 60
         LAPACK's own threshold in its tests of symmetric eigenproblems, here in the largest entry.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a solver has no method ``solve``, or the tolerance is no number of at least 0.
     """
 
     first: Solver
     second: Solver
     tolerance: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("first", "second"):
+            require_method(getattr(self, name), "solve", name, "Syevd()")
+        require_at_least(0, self, "tolerance")
 
     def solve(self, a: Any) -> tuple[Any, Any]:
         """Eigenvalues (..., n), ascending, and eigenvectors (..., n, n)."""

@@ -101,12 +101,19 @@ class _Traced(Evaluate):
 _TRACED = _Traced()
 
 
-# Dynamo cannot follow what is looked up for a type of arrays, or for a dtype, and so meets it looked up.
-for _array in (torch.empty(0), torch.nn.Parameter(torch.empty(0))):
-    namespace(_array)
-    is_array(_array)
-for _dtype in _DTYPES:
-    is_floating(torch.empty(0, dtype=_dtype))
+def _fill_caches() -> None:
+    """Look up what the core keeps for each type of arrays and for each dtype.
+
+    Dynamo cannot trace these look-ups, so they are done before anything is compiled.
+    """
+    for array in (torch.empty(0, device="cpu"), torch.nn.Parameter(torch.empty(0, device="cpu"))):
+        namespace(array)
+        is_array(array)
+    for dtype in _DTYPES:
+        is_floating(torch.empty(0, dtype=dtype, device="cpu"))
+
+
+_fill_caches()
 
 
 class _Operation(torch.autograd.Function):

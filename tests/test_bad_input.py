@@ -40,7 +40,7 @@ def test_an_array_whose_entries_do_not_say_all_is_refused(function):
 
 @FUNCTIONS
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (4, 2, 3)])
-def test_not_square(backend, function, shape):
+def test_matrices_that_are_not_square_are_named(backend, function, shape):
     described = str(shape).replace("(", r"\(").replace(")", r"\)")
     with pytest.raises(ValueError, match=rf"a has shape {described}, and square matrices"):
         function(backend.array(np.zeros(shape)))
@@ -48,7 +48,7 @@ def test_not_square(backend, function, shape):
 
 @FUNCTIONS
 @pytest.mark.parametrize("kind", ["int64", "bool"])
-def test_not_floating(backend, function, kind):
+def test_entries_that_are_not_floating_are_named(backend, function, kind):
     with pytest.raises(TypeError, match=rf"a has dtype .*{kind}.*shape \(2, 2\).*floating"):
         function(backend.array(np.eye(2).astype(kind)))
 
@@ -150,7 +150,7 @@ def test_bfloat16_is_computed_in_single(backend):
     assert pullback(values)[0].dtype == backend.xp.bfloat16
 
 
-def test_size_one(backend, dtype):
+def test_a_matrix_of_one_entry_is_its_eigenvalue(backend, dtype):
     (values, vectors), pullback = vjp(eigh, backend.array(np.full((2, 1, 1), -3.0, dtype=dtype)))
     np.testing.assert_array_equal(backend.numpy(values), [[-3], [-3]])
     np.testing.assert_array_equal(abs(backend.numpy(vectors)), np.ones((2, 1, 1)))

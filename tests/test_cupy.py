@@ -107,6 +107,8 @@ def test_a_wrong_answer_is_repaired_and_the_others_are_kept():
     for measured, expected in zip(repaired, DenseEigh().solve(a), strict=True):
         np.testing.assert_array_equal(measured, expected)
     check_solver(Repaired(DenseEigh(), DenseEigh()), np)
+    with pytest.raises(TypeError, match="second is 'svd', and a value with a method solve is needed"):
+        Repaired(DenseEigh(), "svd")
 
 
 def test_the_example_runs_on_numpy():
@@ -121,7 +123,7 @@ def test_the_example_runs_on_numpy():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["AutoSolver", "Jacobi", "Syevd", "SyevjBatched"])
-def test_solvers(package, cupy, name):
+def test_a_solver_passes_the_conformance_kit(package, cupy, name):
     check_solver(getattr(package, name)(), cupy)
 
 
@@ -136,6 +138,15 @@ def test_batches_of_complex_matrices_are_right_each_time(package, cupy):
         values, vectors = package.SyevjBatched().solve(a)
         residual = package.Repaired(package.SyevjBatched(), package.Syevd()).residual(a, values, vectors)
         assert float(residual.max()) < 60
+
+
+@pytest.mark.gpu
+def test_a_solver_that_could_not_work_is_refused_when_it_is_made(package):
+    for make in (package.Jacobi, package.SyevjBatched):
+        with pytest.raises(ValueError, match="an integer of at least 1 for sweeps"):
+            make(sweeps=0)
+    with pytest.raises(ValueError, match="a number of at least 0, or None, for tolerance"):
+        package.SyevjBatched(tolerance=-1.0)
 
 
 @pytest.mark.gpu

@@ -18,7 +18,7 @@ from specgrad import (
     TaylorGap,
 )
 from specgrad._array import magnitude_scale
-from specgrad.gaps._pairs import negligible
+from specgrad.gaps.pairs import negligible
 
 pytestmark = needs_compiler
 

@@ -46,7 +46,7 @@ def test_code_runs(page):
 
 
 def test_code_is_found():
-    assert {"start.md", "conventions.md"} <= BLOCKS.keys()
+    assert {"start.md", "pytorch.md"} <= BLOCKS.keys()
 
 
 def test_reference_is_complete():
@@ -60,3 +60,10 @@ def test_reference_of_the_layers_is_complete():
         r"^\.\. auto\w+:: specgrad_torch\.nn\.(\w+)$", (DOCS / "api/layers.md").read_text(), re.M
     )
     assert sorted(listed) == sorted(layers.__all__)
+
+
+def test_reference_of_the_gpu_is_complete():
+    # Read, as it cannot be imported everywhere.
+    source = (DOCS.parent / "specgrad_cupy/__init__.py").read_text()
+    listed = re.findall(r"^\.\. autoclass:: specgrad_cupy\.(\w+)$", (DOCS / "api/gpu.md").read_text(), re.M)
+    assert sorted(listed) == sorted(re.findall(r'^    "([A-Z]\w+)",$', source, re.M))

@@ -29,7 +29,7 @@ from specgrad.solvers import DenseEigh
 
 @pytest.mark.parametrize("solver", [DenseEigh(), PowerIteration(3)])
 @pytest.mark.parametrize("shape", [(0, 0), (3, 0, 0), (0, 2, 2), (2, 0, 3, 3)])
-def test_empty(backend, dtype, shape, solver):
+def test_empty_input_has_empty_output_and_gradient(backend, dtype, shape, solver):
     a = backend.array(np.zeros(shape, dtype=dtype))
     (values, vectors), pullback = vjp(eigh, a, solver=solver)
     assert tuple(values.shape) == shape[:-1]

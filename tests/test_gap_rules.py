@@ -47,7 +47,7 @@ SEPARATED = np.array([-2.0, -0.3, 0.7, 1.5, 4.0])
 
 
 @pytest.mark.parametrize(("rule", "without"), UNCLAIMED.items(), ids=map(repr, UNCLAIMED))
-def test_contract(backend, real, rule, without):
+def test_a_rule_has_the_properties_of_gap_rules(backend, real, rule, without):
     # Spectra of one value and of none are a test of their own, below.
     choices = {"device": backend.device, "sizes": (2, 6), "dtypes": (real,)}
     check_gap(rule, backend.xp, without=without, **choices)
@@ -107,7 +107,7 @@ def test_opposite_values_are_no_tie(backend):
         np.testing.assert_allclose(pair, 0.25, rtol=512 * np.finfo(float).eps)
 
 
-def test_clipping(backend):
+def test_a_clipped_gap_does_not_exceed_its_limit(backend):
     values = np.array([1.0, 1.0 + 1e-3])
     assert matrix(backend, ClippedGap(limit=10.0), values)[0, 1] == 10.0
     assert matrix(backend, ClippedGap(limit=10.0), values)[1, 0] == -10.0

@@ -156,7 +156,7 @@ def test_a_phase_dependent_loss_is_seen_without_ties(backend):
         pullback((None, backend.array(np.ones((4, 4)) * (1 + 2j))))
 
 
-def test_raise(backend, double):
+def test_raising_says_what_a_warning_would(backend, double):
     _, pullback = vjp(eigh, tied(backend, double), gauge=RaiseGauge())
     with pytest.raises(GaugeError, match="relative size"):
         pullback((None, dependent(backend, double)))

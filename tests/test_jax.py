@@ -128,7 +128,7 @@ TRANSFORMS = {
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("name", ["eigh, by energy", "inv_sqrtm"])
-def test_transform(name, transform):
+def test_a_gradient_survives_each_transform(name, transform):
     gradient = TRANSFORMS[transform](loss(name))(jnp.asarray(A_TIE))
     expected = slope(loss(name, specgrad), A_TIE, DIRECTION)
     assert np.sum(np.asarray(gradient) * DIRECTION) == pytest.approx(expected, rel=DIFFERENCES)

@@ -86,7 +86,7 @@ def test_cotangents_come_in_the_dtype_of_the_output(backend):
         np.testing.assert_array_equal(measured, 2 * expected)
 
 
-def test_tangents(backend):
+def test_tangents_come_as_the_output_does(backend):
     e = backend.array(np.diag([1.0, 2.0, 3.0]))
     output, tangent = jvp(eigh, (small(backend),), (e,))
     assert type(tangent) is type(output)

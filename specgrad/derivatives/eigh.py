@@ -44,8 +44,8 @@ def vjp(
     gap : GapRule
         Gives ``K``.
     signal : callable, optional
-        The rounding floor of an antisymmetric rule: gives the anti-Hermitian part of ``V^H gV`` with 0 for
-        what is rounding, from ``l``, that part and ``gV``.
+        The rounding floor of an antisymmetric rule: from ``l``, the anti-Hermitian part of ``V^H gV`` and
+        ``gV`` it gives that part with 0 for the entries that are rounding.
     """
     adjoint_vectors = adjoint(vectors)
     if vectors_cotangent is None:

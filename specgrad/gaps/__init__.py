@@ -1,8 +1,8 @@
 """Gap rules: what stands for ``1/(l_j - l_i)`` where eigenvalues come close."""
 
-from specgrad.gaps._rule import GapRule, RoundingFloor
 from specgrad.gaps.cut import ClippedGap, TopNGap
 from specgrad.gaps.pointwise import BroadenedGap, ExactGap, MaskedGap
+from specgrad.gaps.rule import GapRule, RoundingFloor
 from specgrad.gaps.series import BalancedPowerIterationGap, PadeGap, PowerIterationGap, TaylorGap
 
 __all__ = [

@@ -15,7 +15,7 @@ from specgrad._array import (
 )
 from specgrad._require import require, require_whole
 from specgrad._typing import Array
-from specgrad.gaps._rule import RoundingFloor, require_floor
+from specgrad.gaps.rule import RoundingFloor, require_floor
 
 __all__ = ["ClippedGap", "TopNGap"]
 

@@ -15,7 +15,7 @@ from specgrad._array import (
 )
 from specgrad._require import require_above, require_at_least
 from specgrad._typing import Array
-from specgrad.gaps._rule import RoundingFloor, require_floor
+from specgrad.gaps.rule import RoundingFloor, require_floor
 
 __all__ = ["BroadenedGap", "ExactGap", "MaskedGap"]
 
@@ -122,6 +122,7 @@ class MaskedGap:
 
     def width(self, largest: Array, values: Array) -> Array:
         """The same from the largest magnitude, in the precision of the values."""
+        # By default above the rounding of eigenvalues, some eps, and below the gaps that data tell apart.
         tolerance = eps(values) ** 0.75 if self.tolerance is None else self.tolerance
         # A gap whose reciprocal would leave the exponent range counts as a tie too.
         return tolerance * largest + smallest_normal(values)

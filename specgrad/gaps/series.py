@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from specgrad._array import eps, namespace, off_diagonal
 from specgrad._require import require_above, require_whole
 from specgrad._typing import Array
-from specgrad.gaps._pairs import antisymmetric_pairs, geometric_sum, largest_reciprocal, signed_pairs
-from specgrad.gaps._rule import RoundingFloor, require_floor
+from specgrad.gaps.pairs import antisymmetric_pairs, geometric_sum, largest_reciprocal, signed_pairs
+from specgrad.gaps.rule import RoundingFloor, require_floor
 
 __all__ = ["BalancedPowerIterationGap", "PadeGap", "PowerIterationGap", "TaylorGap"]
+
+# Of numerator and denominator of the published approximant.
+_DEGREE = 50
+# Of eps: what the default of `PadeGap.resolution` leaves for the rounding of both.
+_RESOLUTION = 64.0
 
 
 @dataclass(frozen=True)
@@ -207,8 +212,8 @@ class PadeGap:
     def matrix(self, values: Array) -> Array:
         weight, t = antisymmetric_pairs(values)
         half_q = 0.5 * (1.0 - t)
-        numerator = geometric_sum(1.0 - half_q, 50)
-        denominator = 2.0 - numerator - 2.0 * half_q**50
+        numerator = geometric_sum(1.0 - half_q, _DEGREE)
+        denominator = 2.0 - numerator - 2.0 * half_q**_DEGREE
         ratio = namespace(values).maximum(denominator / numerator, self.least_ratio(values) + 0.0 * t)
         return weight / ratio
 
@@ -217,4 +222,4 @@ class PadeGap:
 
     def least_ratio(self, values: Array) -> float:
         """Where ``Q/P`` is held from below."""
-        return 64 * eps(values) if self.resolution is None else self.resolution
+        return _RESOLUTION * eps(values) if self.resolution is None else self.resolution

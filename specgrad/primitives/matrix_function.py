@@ -9,8 +9,8 @@ from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.derivatives.matrix_function import frechet, second_derivative
-from specgrad.domains import Domain, NonNegative
-from specgrad.functions import MatrixFunction, answer_of, domain_of
+from specgrad.domains import Domain, NonNegative, answer_of, domain_of
+from specgrad.functions import MatrixFunction
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gradients import (
     DaleckiiKrein,

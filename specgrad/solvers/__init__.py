@@ -4,18 +4,6 @@ A solver is any frozen dataclass with ``solve(a) -> (eigenvalues, eigenvectors)`
 also has ``vjp`` and ``jvp`` (see `power_iteration`) brings its own derivative.
 """
 
-from specgrad.solvers._protocol import (
-    ConvergenceError,
-    DifferentiatedSolver,
-    ResidualPolicy,
-    RootSolver,
-    Solver,
-    has_own_derivative,
-    is_root_solver,
-    require_complete,
-    solved,
-    without_looking,
-)
 from specgrad.solvers.dense import DenseEigh, DenseSVD
 from specgrad.solvers.fallback import Fallback
 from specgrad.solvers.guard import Guarded, HermitianPart, decompose, prepare
@@ -27,6 +15,18 @@ from specgrad.solvers.newton_schulz import (
     WarnResidual,
 )
 from specgrad.solvers.power_iteration import PowerIteration
+from specgrad.solvers.protocol import (
+    ConvergenceError,
+    DifferentiatedSolver,
+    ResidualPolicy,
+    RootSolver,
+    Solver,
+    has_own_derivative,
+    is_root_solver,
+    require_complete,
+    solved,
+    without_looking,
+)
 from specgrad.solvers.refined import Refined
 
 __all__ = [

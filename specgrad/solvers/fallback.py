@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from specgrad._array import identity, namespace
 from specgrad._require import require_method
 from specgrad._typing import Array
-from specgrad.solvers._protocol import ConvergenceError, Solver, solved, without_looking
+from specgrad.solvers.protocol import ConvergenceError, Solver, solved, without_looking
 from specgrad.validation import batch_index
 
 __all__ = ["Fallback", "is_convergence_failure", "solve_one_by_one"]

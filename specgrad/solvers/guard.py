@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from specgrad._array import hermitian_part, is_complex, is_single, namespace, real_part
 from specgrad._typing import Array
 from specgrad.bind import Binding, Viewer
-from specgrad.solvers._protocol import (
+from specgrad.solvers.fallback import is_convergence_failure, solve_one_by_one
+from specgrad.solvers.protocol import (
     ConvergenceError,
     Solver,
     has_own_derivative,
     solved,
     without_looking,
 )
-from specgrad.solvers.fallback import is_convergence_failure, solve_one_by_one
 
 __all__ = ["Guarded", "HermitianPart", "Rescued", "decompose", "prepare"]
 
@@ -124,13 +124,13 @@ class HermitianPart:
         return HermitianPart(without_looking(self.solver))
 
 
-def prepare(solver: Solver, seen: bool | None, binding: Binding) -> Solver:
+def prepare(solver: Solver, exactly_hermitian: bool | None, binding: Binding) -> Solver:
     """The solver, wrapped in what its input needs: a second try, and more if it is not seen to be fine.
 
     Parameters
     ----------
     solver : Solver
-    seen : bool or None
+    exactly_hermitian : bool or None
         Whether the input, all of it finite, is Hermitian to the last bit; None if nobody has looked.
     binding : Binding
         Adapts the solver, and looks at its input later, where that is possible.
@@ -139,9 +139,9 @@ def prepare(solver: Solver, seen: bool | None, binding: Binding) -> Solver:
     if has_own_derivative(solver):  # it computes its forward pass again, from the input
         return adapted
     rescued = Rescued(adapted, binding)
-    if seen:
+    if exactly_hermitian:
         return rescued
-    return Guarded(HermitianPart(rescued), binding) if seen is None else HermitianPart(rescued)
+    return Guarded(HermitianPart(rescued), binding) if exactly_hermitian is None else HermitianPart(rescued)
 
 
 def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ from specgrad._require import require_at_least, require_method, require_whole
 from specgrad._typing import Array
 from specgrad._warn import warn_once
 from specgrad.derivatives import newton_schulz
-from specgrad.solvers._protocol import ConvergenceError, ResidualPolicy, RootSolver
+from specgrad.solvers.protocol import ConvergenceError, ResidualPolicy, RootSolver
 
 __all__ = [
     "AcceptResidual",
@@ -75,7 +75,7 @@ class RaiseResidual:
     >>> sqrtm(np.diag([1.0, 1e-6]), solver=NewtonSchulz(5, residual=RaiseResidual()))
     Traceback (most recent call last):
         ...
-    specgrad.solvers._protocol.ConvergenceError: NewtonSchulz(...) has not converged: ...
+    specgrad.solvers.protocol.ConvergenceError: NewtonSchulz(...) has not converged: ...
     """
 
     tolerance: float = 0.01

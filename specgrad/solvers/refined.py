@@ -20,9 +20,9 @@ from specgrad._array import (
 )
 from specgrad._require import require, require_method
 from specgrad._typing import Array
-from specgrad.solvers._protocol import Solver, solved, without_looking
 from specgrad.solvers._twice_precision import gram_defect, residual
 from specgrad.solvers.dense import DenseEigh
+from specgrad.solvers.protocol import Solver, solved, without_looking
 
 __all__ = ["Refined"]
 

@@ -19,8 +19,8 @@ class HybridProtocol:
 
     Newton-Schulz iteration trains well and fast; an accurate eigendecomposition gains in the last stage,
     where steps are small. It is stepped like a scheduler of `torch.optim.lr_scheduler`, beside it, and
-    touches neither parameters nor the state of the optimizer. Make it while the layers have their first
-    solver, and then load its state: the position is saved, and what the first stage was is not.
+    touches neither parameters nor the state of the optimizer. To resume a training, build the network and
+    the protocol as at its start, and load the state: it holds the number of steps, not the first stage.
 
     Parameters
     ----------
