@@ -37,10 +37,10 @@ def eigh(
         Real symmetric or complex Hermitian; float16 and bfloat16 are computed in float32, which is
         then the dtype of the result.
     gap : GapRule, optional
-        What stands for ``1/(l_j - l_i)`` in the derivative. By default `MaskedGap`, which is exact to
-        rounding at any gap and at ties for losses of the subspaces of clusters and for symmetric
-        functions of tied eigenvalues; for a solver with a derivative of its own (`PowerIteration`),
-        by default that.
+        What stands for ``1/(l_j - l_i)`` in the derivative. By default `MaskedGap`: exact to rounding, at
+        any gap and at ties, for losses that look at a cluster, equal or nearly equal eigenvalues, through
+        the subspace of its eigenvectors or a symmetric function of its eigenvalues. For a solver with a
+        derivative of its own (`PowerIteration`), by default that.
     solver : Solver, default DenseEigh()
         Computes the decomposition.
     truncation : Truncation, optional

@@ -126,8 +126,11 @@ class _Operation(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         primitive, *arrays = inputs
-        _keep(ctx, primitive, arrays, output)
-        ctx.save_for_forward(*arrays, *output)  # not kept beyond this call
+        if torch.autograd.forward_ad._current_level < 0:
+            _keep(ctx, primitive, arrays, output)
+        else:  # both lists alike: PyTorch's vmap holds the batch dimensions of one for both
+            _keep_list(ctx, primitive, len(arrays), [*arrays, *output])
+            ctx.save_for_forward(*arrays, *output)  # not kept beyond this call
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -195,7 +198,11 @@ def _keep(ctx: Any, primitive: Primitive, arrays: Sequence[Tensor], outputs: Seq
         kept[position] = None
     for position in getattr(primitive, "unread_outputs", ()):
         kept[len(arrays) + position] = None
-    ctx.primitive, ctx.count = primitive, len(arrays)
+    _keep_list(ctx, primitive, len(arrays), kept)
+
+
+def _keep_list(ctx: Any, primitive: Primitive, count: int, kept: Sequence[Tensor | None]) -> None:
+    ctx.primitive, ctx.count = primitive, count
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*kept)
 

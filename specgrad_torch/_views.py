@@ -31,6 +31,7 @@ _ENTRIES_ON_ONE_THREAD = 1_000_000
 _STARTED_ON_ONE_THREAD = os.environ.get("OMP_NUM_THREADS") == "1"
 _PLAIN = (Tensor, torch.nn.Parameter)
 _UNKNOWN_TO_NUMPY = (torch.bfloat16, torch.complex32)
+_FAKE = torch._C._TorchDispatchModeKey.FAKE
 
 
 def forward(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
@@ -189,6 +190,8 @@ def _is_traced() -> bool:
     if torch._C._functorch.peek_interpreter_stack() is not None:  # where no tensor can be detached as it is
         return True
     if torch._C._get_tracing_state() is not None:  # of torch.jit
+        return True
+    if torch._C._get_dispatch_mode(_FAKE) is not None:  # where a plain tensor becomes one without values
         return True
     watched = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
     return bool(watched) and get_proxy_mode() is not None  # of make_fx and torch.func.linearize

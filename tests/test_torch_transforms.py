@@ -169,6 +169,39 @@ def test_no_trace_depends_on_values(tracer, solver):
     assert found[1].isnan().all()
 
 
+OVER_VMAP = {
+    "grad": lambda f, batch: func.grad(lambda x: func.vmap(f)(x).sum())(batch),
+    "backward": lambda f, batch: gradient(lambda x: func.vmap(f)(x).sum(), batch),
+    "jacrev": lambda f, batch: func.jacrev(lambda x: func.vmap(f)(x).sum())(batch),
+    "jacfwd": lambda f, batch: func.jacfwd(lambda x: func.vmap(f)(x).sum())(batch),
+    "vmap of grad": lambda f, batch: func.vmap(func.grad(lambda x: func.vmap(f)(x).sum()))(batch[None])[0],
+}
+FUNCTIONS = {
+    "eigh": lambda a: loss(a, truncation=MaxRank(2)),
+    "sqrtm": lambda a: specgrad_torch.sqrtm(a).pow(3).sum(),
+    "covariance": lambda a: specgrad_torch.covariance(a).pow(3).sum(),
+    "zca_whiten": lambda a: specgrad_torch.zca_whiten(a, truncation=None, eps=1.0).whitened.pow(3).sum(),
+    "pca_denoise": lambda a: specgrad_torch.pca_denoise(a, truncation=MaxRank(2)).denoised.pow(3).sum(),
+    "covariance_pool": lambda a: specgrad_torch.covariance_pool(a, eps=1.0).pow(3).sum(),
+}
+
+
+@pytest.mark.parametrize("transform", OVER_VMAP)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_derivatives_of_a_batching_transform(transform, function):
+    batch, f = matrices(SEPARATED), FUNCTIONS[function]
+    expected = torch.stack([gradient(f, a) for a in batch])
+    torch.testing.assert_close(OVER_VMAP[transform](f, batch), expected, **ROUNDING)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_second_derivatives_of_a_batching_transform(function):
+    batch, f = matrices(SEPARATED), FUNCTIONS[function]
+    hessian = func.hessian(lambda x: func.vmap(f)(x).sum())(batch)
+    for k, a in enumerate(batch):
+        torch.testing.assert_close(hessian[k, :, :, k], func.hessian(f)(a), **ROUNDING)
+
+
 CONSTANT = {
     "grad": lambda f, x: func.grad(f)(x),
     "jvp": lambda f, x: func.jvp(f, (x,), (x,))[1],

@@ -247,3 +247,12 @@ def test_gradients_are_added_up():
     for _ in range(3):
         loss(given).backward()
     torch.testing.assert_close(given.grad, 3 * outputs_and_gradients(loss, a)[1][0], **ROUNDING)
+
+
+def test_a_plain_tensor_among_fake_ones_is_not_looked_at():
+    fake_tensor = pytest.importorskip("torch._subclasses.fake_tensor")
+    a = matrices(SEPARATED[0])
+    expected = specgrad_torch.sqrtm(a)
+    with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True):
+        assert isinstance(specgrad_torch.sqrtm(a), fake_tensor.FakeTensor)
+    torch.testing.assert_close(specgrad_torch.sqrtm(a), expected)

@@ -71,9 +71,9 @@ class ExactGap:
 class MaskedGap:
     """The analytic rule where the gap exceeds rounding, 0 where it does not: the default.
 
-    With its rounding floor it is exact, at any gap and at ties, for losses of the subspaces of clusters
-    and for symmetric functions of tied eigenvalues; finite for every finite input; and equivariant
-    under ``A -> c A``.
+    With its rounding floor it is exact, at any gap and at ties, for losses that look at a cluster, equal or
+    nearly equal eigenvalues, through the subspace of its eigenvectors or a symmetric function of its
+    eigenvalues. It is finite for every finite input, and equivariant under ``A -> c A``.
 
     Parameters
     ----------
