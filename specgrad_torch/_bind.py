@@ -33,6 +33,7 @@ __all__ = ["TORCH", "TorchBinding", "without_autocast"]
 
 R = TypeVar("R")
 _NOTHING = nullcontext()
+_JVP = torch._C._functorch.TransformType.Jvp
 _BUILT: dict[tuple[Any, ...], Any] = {}
 _MOST = 256  # such as for a sweep over tolerances
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
@@ -126,7 +127,7 @@ class _Operation(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         primitive, *arrays = inputs
-        if torch.autograd.forward_ad._current_level < 0:
+        if not _is_forward_mode():
             _keep(ctx, primitive, arrays, output)
         else:  # both lists alike: PyTorch's vmap holds the batch dimensions of one for both
             _keep_list(ctx, primitive, len(arrays), [*arrays, *output])
@@ -220,12 +221,18 @@ def without_autocast(*arrays: Tensor | None) -> AbstractContextManager[Any]:
     return _NOTHING
 
 
+def _is_forward_mode() -> bool:
+    """Whether forward mode is on, also in what a compiler traces, which enters no level of it."""
+    if torch.autograd.forward_ad._current_level >= 0:
+        return True
+    return any(level.key() == _JVP for level in torch._C._functorch.get_interpreter_stack() or ())
+
+
 def _is_nested_forward_mode() -> bool:
     """Whether two transforms of forward mode are active, as in ``jacfwd(jacfwd(f))``."""
-    transform = torch._C._functorch.TransformType
     levels = [level.key() for level in torch._C._functorch.get_interpreter_stack()]
-    forward_modes = levels.count(transform.Jvp)
-    derivatives = forward_modes + levels.count(transform.Grad)
+    forward_modes = levels.count(_JVP)
+    derivatives = forward_modes + levels.count(torch._C._functorch.TransformType.Grad)
     if forward_modes > 1 and derivatives > 2:
         raise NotImplementedError(
             f"{forward_modes} levels of forward mode are nested in a derivative of order {derivatives}, and "

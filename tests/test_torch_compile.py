@@ -78,13 +78,17 @@ def test_compiled_equals_eager_for_complex_input():
 
 
 @pytest.mark.parametrize("options", [{}, {"truncation": EnergyRatio(0.9)}], ids=repr)
-def test_compiled_around_vmap_of_grad(options):
+def test_compiled_around_vmap_and_a_derivative(options):
     def function(a):
         return loss(a, **options)
 
-    a = matrices(RAGGED)
-    per_sample = func.vmap(func.grad(function))
-    torch.testing.assert_close(compiled(per_sample)(a), gradient(function, a), **ROUNDING)
+    a, expected = matrices(RAGGED), gradient(function, matrices(RAGGED))
+
+    def together(a):
+        return func.vmap(function)(a).sum()
+
+    for transformed in (func.vmap(func.grad(function)), func.grad(together), func.jacfwd(together)):
+        torch.testing.assert_close(compiled(transformed)(a), expected, **ROUNDING)
 
 
 @pytest.mark.skipif(
