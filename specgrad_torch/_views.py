@@ -191,10 +191,10 @@ def _is_traced() -> bool:
         return True
     if torch._C._get_tracing_state() is not None:  # of torch.jit
         return True
-    if torch._C._get_dispatch_mode(_FAKE) is not None:  # where a plain tensor becomes one without values
-        return True
-    watched = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
-    return bool(watched) and get_proxy_mode() is not None  # of make_fx and torch.func.linearize
+    if not torch._C._len_torch_dispatch_stack() and not torch._C._len_torch_function_stack():
+        return False
+    # Of make_fx and torch.func.linearize, or one in which a plain tensor becomes one without values.
+    return get_proxy_mode() is not None or torch._C._get_dispatch_mode(_FAKE) is not None
 
 
 def _is_all_of(array: np.ndarray, owner: np.ndarray) -> bool:
