@@ -5,28 +5,19 @@ import inspect
 import pickle
 
 import pytest
+from layer_cases import LAYERS, double, inputs
 from torch_cases import torch
 
 from specgrad import EnergyRatio, MaxRank, NewtonSchulz
-from specgrad_torch.nn import CovariancePooling, PCADenoising, ZCAWhitening
+from specgrad_torch.nn import CovariancePooling, PCADenoising
 
-LAYERS = [ZCAWhitening, PCADenoising]
 SHAPES = [(24, 6), (8, 6, 5), (4, 6, 3, 4), (4, 6, 2, 3, 2)]
 
 pytestmark = pytest.mark.parametrize("layer", LAYERS)
 
 
-def inputs(shape=(4, 6, 3, 4), seed=0, dtype=torch.float64):
-    """Correlated channels with a mean, each with a scale of its own."""
-    generator = torch.manual_seed(seed)
-    channels = shape[1]
-    mixing = torch.eye(channels) + 0.4 * torch.randn(channels, channels, generator=generator)
-    noise = torch.randn(shape, generator=generator)
-    return (torch.einsum("dc,nc...->nd...", mixing, noise) + 1.5).to(dtype)
-
-
 def trained(layer, *args, **options):
-    module = layer(6, *args, dtype=torch.float64, **options)
+    module = double(layer, *args, **options)
     module(inputs())
     return module
 
