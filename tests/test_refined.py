@@ -1,10 +1,10 @@
 """Refinement: against eigenpairs with many digits on every spectrum, in clusters, and under compilers."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pytest
+from eigenpair_oracle import errors, exact_eigenpairs, mpmath
 
 from specgrad import DenseEigh, DenseSVD, Fallback, Refined, eigh, vjp
 from specgrad.testing import (
@@ -20,37 +20,11 @@ from specgrad.testing import (
 
 pytestmark = pytest.mark.eager
 
-mpmath = pytest.importorskip("mpmath")
-
-DIGITS = 60
 # Nearly all matrices here are of one size: JAX compiles every operation for each shape anew.
 N = 6
 # What is left between clusters after so many steps, as a power of eps of the norm.
 COUPLING = {1: 4 / 3, 2: 2}
 GRADED = [s for s in SPECTRA if s.name in ("positive geometric", "rank deficient", "graded")]
-
-
-@lru_cache(maxsize=512)
-def exact_eigenpairs(spectrum, n, dtype, seed=0):
-    """The matrix, its eigenvalues and eigenvectors with many digits."""
-    matrix = spectrum.matrix(n, dtype, seed)
-    with mpmath.workdps(DIGITS):
-        solve = mpmath.eighe if np.iscomplexobj(matrix) else mpmath.eigsy
-        values, vectors = solve(mpmath.matrix(matrix.tolist()))
-    return matrix, np.array(list(values)), np.array(vectors.tolist())
-
-
-def errors(found, exact):
-    """Of eigenvalues and, as the sine of an angle, of eigenvectors; both per pair, against many digits."""
-    (values, vectors), (expected_values, expected_vectors) = found, exact
-    with mpmath.workdps(DIGITS):
-        of_values = np.array(
-            [abs(mpmath.mpf(float(x)) - y) for x, y in zip(values, expected_values, strict=True)]
-        )
-        conjugate = np.vectorize(mpmath.conj, otypes=[object])(expected_vectors)
-        overlap = conjugate.T @ np.array(mpmath.matrix(vectors.tolist()).tolist())
-        sines = np.array([mpmath.norm(np.delete(overlap[:, i], i).tolist()) for i in range(len(values))])
-    return of_values.astype(float), sines.astype(float)
 
 
 def solved(solver, backend, matrix):
