@@ -97,8 +97,8 @@ class Method:
             if root is not None and inverse is not None:
                 self.solver.residual.judge(residual(root, inverse), self.solver)
             return
-        domain, values = domain_of(self.function), binding.view(outputs[-2])
-        if domain is not None and values is not None:
+        domain = domain_of(self.function)
+        if domain is not None and (values := binding.view(outputs[-2])) is not None:
             rank = None if self.truncation is None else binding.view(outputs[1])
             require_domain(values, rank, self.function, domain)
 

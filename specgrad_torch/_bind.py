@@ -203,6 +203,7 @@ def _keep(ctx: Any, primitive: Primitive, arrays: Sequence[Tensor], outputs: Seq
 
 
 def _keep_list(ctx: Any, primitive: Primitive, count: int, kept: Sequence[Tensor | None]) -> None:
+    """Save `count` inputs and the outputs behind them."""
     ctx.primitive, ctx.count = primitive, count
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*kept)

@@ -73,7 +73,8 @@ class MaskedGap:
 
     With its rounding floor it is exact, at any gap and at ties, for losses that look at a cluster, equal or
     nearly equal eigenvalues, through the subspace of its eigenvectors or a symmetric function of its
-    eigenvalues. It is finite for every finite input, and equivariant under ``A -> c A``.
+    eigenvalues. It is finite for every finite input, and equivariant under ``A -> c A``, where gradients and
+    gaps are in the range of the dtype.
 
     Parameters
     ----------
