@@ -16,7 +16,6 @@ eager and `torch.func`
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -28,12 +27,11 @@ from specgrad._array import is_array, is_floating, namespace
 from specgrad.bind import Evaluate, Primitive
 from specgrad.portable import portable_methods
 from specgrad_torch import _views
+from specgrad_torch._modes import is_forward_mode, is_nested_forward_mode, records_nothing, without_autocast
 
-__all__ = ["TORCH", "TorchBinding", "without_autocast"]
+__all__ = ["TORCH", "TorchBinding"]
 
 R = TypeVar("R")
-_NOTHING = nullcontext()
-_JVP = torch._C._functorch.TransformType.Jvp
 _BUILT: dict[tuple[Any, ...], Any] = {}
 _MOST = 256  # such as for a sweep over tolerances
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
@@ -63,10 +61,10 @@ class TorchBinding(Evaluate):
                     return primitive.forward(*arrays)
                 return _by_operations(primitive, *arrays)
             if torch._C._functorch.peek_interpreter_stack() is None:
-                if _records_nothing():
+                if records_nothing():
                     return _views.forward(primitive, *arrays)
                 return _EagerOperation.apply(primitive, *arrays)
-            if _is_nested_forward_mode():
+            if is_nested_forward_mode():
                 return _by_operations(primitive, *arrays)
             return _Operation.apply(primitive, *arrays)
 
@@ -127,7 +125,7 @@ class _Operation(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         primitive, *arrays = inputs
-        if not _is_forward_mode():
+        if not is_forward_mode():
             _keep(ctx, primitive, arrays, output)
         else:  # both lists alike: PyTorch's vmap holds the batch dimensions of one for both
             _keep_list(ctx, primitive, len(arrays), [*arrays, *output])
@@ -207,40 +205,6 @@ def _keep_list(ctx: Any, primitive: Primitive, count: int, kept: Sequence[Tensor
     ctx.primitive, ctx.count = primitive, count
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*kept)
-
-
-def _records_nothing() -> bool:
-    """Whether neither mode of autodiff is on, as in a backward pass."""
-    return not torch.is_grad_enabled() and torch.autograd.forward_ad._current_level < 0
-
-
-def without_autocast(*arrays: Tensor | None) -> AbstractContextManager[Any]:
-    """Products in the precision of their factors, which autocast would lower."""
-    if torch._C._is_any_autocast_enabled():
-        device = next(array.device for array in arrays if array is not None)
-        return torch.autocast(device.type, enabled=False)
-    return _NOTHING
-
-
-def _is_forward_mode() -> bool:
-    """Whether forward mode is on, also in what a compiler traces, which enters no level of it."""
-    if torch.autograd.forward_ad._current_level >= 0:
-        return True
-    return any(level.key() == _JVP for level in torch._C._functorch.get_interpreter_stack() or ())
-
-
-def _is_nested_forward_mode() -> bool:
-    """Whether two transforms of forward mode are active, as in ``jacfwd(jacfwd(f))``."""
-    levels = [level.key() for level in torch._C._functorch.get_interpreter_stack()]
-    forward_modes = levels.count(_JVP)
-    derivatives = forward_modes + levels.count(torch._C._functorch.TransformType.Grad)
-    if forward_modes > 1 and derivatives > 2:
-        raise NotImplementedError(
-            f"{forward_modes} levels of forward mode are nested in a derivative of order {derivatives}, and "
-            "PyTorch supports that around a custom derivative up to order 2: use forward mode once and "
-            "reverse mode for the others, such as jacfwd(jacrev(jacrev(f)))."
-        )
-    return forward_modes > 1
 
 
 def _moved(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
-from specgrad_torch._bind import without_autocast
+from specgrad_torch._modes import without_autocast
 
 __all__ = ["AllProcesses", "convert_sync_whitening", "is_synchronised", "joint_covariance"]
 

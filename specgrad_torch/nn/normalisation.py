@@ -12,7 +12,8 @@ from specgrad.gradients import GradientRule
 from specgrad.method import Method
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
-from specgrad_torch._bind import TORCH, without_autocast
+from specgrad_torch._bind import TORCH
+from specgrad_torch._modes import without_autocast
 from specgrad_torch.nn.distributed import is_synchronised, joint_covariance
 
 __all__ = ["CovarianceNormalisation"]
