@@ -3,12 +3,11 @@
 Shapes end in the matrix axes, ``(..., n, n)``; eigenvalues are ``(..., n)``.
 """
 
-from functools import cache, partial
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace, is_lazy_array, is_numpy_namespace
 
+from specgrad._bare import without_wrappers
 from specgrad._typing import Array, Namespace
 
 __all__ = [
@@ -62,17 +61,8 @@ def namespace(array: Array) -> Namespace:
     kind = type(array)
     if kind not in _NAMESPACES:
         xp = array_namespace(array)
-        _NAMESPACES[kind] = _without_wrappers(xp) if is_numpy_namespace(xp) else xp
+        _NAMESPACES[kind] = without_wrappers(xp) if is_numpy_namespace(xp) else xp
     return _NAMESPACES[kind]
-
-
-@cache  # one for all of its types of arrays, so that `is` tells whether two are of the same library
-def _without_wrappers(numpy: Namespace) -> Namespace:
-    """NumPy's namespace with the bare reductions, whose wrappers in Python cost more than they do."""
-    ufuncs = {"all": numpy.logical_and, "any": numpy.logical_or, "max": numpy.maximum, "min": numpy.minimum}
-    ufuncs["sum"] = numpy.add
-    bare = {name: partial(ufunc.reduce, axis=None) for name, ufunc in ufuncs.items()}
-    return SimpleNamespace(**{**vars(numpy), **bare})
 
 
 def libraries() -> set[str]:

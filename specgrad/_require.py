@@ -46,9 +46,9 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
 
 def as_number(number: Any, argument: str) -> float:
     """An argument as a finite number of Python's own, or an error that names it."""
-    if not isinstance(number, Real):
+    if type(number) not in _PYTHON and not isinstance(number, Real):  # which asks an abstract class
         raise TypeError(f"{argument} is {number!r}, and a number is needed.")
-    if not -inf < number < inf:  # type: ignore[operator]
+    if not -inf < number < inf:
         raise ValueError(f"{argument} is {number}, and a finite number is needed.")
     return _of_python(number)
 

@@ -17,6 +17,7 @@ EXTRAS = BACKENDS | {"typer", "rich", "matplotlib", "sklearn", "scipy", "hypothe
 # A module or package of specgrad imports from lower floors, and from itself, only.
 FLOORS = (
     {"_typing", "_require", "portable"},
+    {"_bare"},
     {"_array", "results", "planning"},
     {"_warn", "leading"},
     {"bind", "divided_differences", "domains", "gaps", "truncation"},

@@ -15,6 +15,7 @@ from specgrad import (
     vjp,
     zca_whiten,
 )
+from specgrad._array import namespace
 from specgrad.solvers import DenseEigh
 from specgrad.testing import check_solver
 
@@ -67,3 +68,21 @@ def test_a_solver_may_answer_with_them():
 
     np.testing.assert_array_equal(eigh(MATRIX, solver=Answering()).eigenvalues, eigh(MATRIX).eigenvalues)
     check_solver(Answering(), np, sizes=(3,))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "options"),
+    [
+        ("flip", (), {"axis": -1}),
+        ("flip", (), {"axis": 0}),
+        ("cumulative_sum", (), {"axis": -1}),
+        ("astype", (np.float32,), {}),
+        ("reshape", ((-1,),), {}),
+        *((name, (), {}) for name in ("max", "min", "sum", "all", "any")),
+        *((name, (), {"axis": -1, "keepdims": True}) for name in ("max", "min", "sum", "all", "any")),
+        *((name, (), {"axis": (-2, -1)}) for name in ("max", "min", "sum", "all", "any")),
+    ],
+)
+def test_functions_without_their_wrappers_are_those_of_numpy(name, arguments, options):
+    found, expected = (getattr(xp, name)(MATRIX, *arguments, **options) for xp in (namespace(MATRIX), np))
+    np.testing.assert_array_equal(found, expected, strict=True)

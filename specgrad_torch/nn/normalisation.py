@@ -144,17 +144,16 @@ class CovarianceNormalisation(nn.Module):
 
     def _track(self, mean: Tensor, matrix: Tensor) -> None:
         """Move the running statistics, unless those of this batch are not finite."""
-        mean, matrix = mean.to(self.running_mean.dtype), matrix.to(self.running_matrix.dtype)
+        running = self.running_mean.detach(), self.running_matrix.detach()
+        mean, matrix = mean.to(running[0].dtype), matrix.to(running[1].dtype)
         good = _are_finite(mean, matrix)
         if good is False:  # they would stay so for good
             return
-        self.num_batches_tracked.add_(good)
-        step = self.momentum
+        count, step = self.num_batches_tracked.add_(good), self.momentum
         if step is None:
-            step = self.num_batches_tracked.clamp(min=1).to(self.running_mean.dtype).reciprocal()
-        for running, new in ((self.running_mean, mean), (self.running_matrix, matrix)):
-            running = running.detach()
-            running.lerp_(new if good is True else torch.where(good, new, running), step)
+            step = count.clamp(min=1).to(mean.dtype).reciprocal()
+        for old, new in zip(running, (mean, matrix), strict=True):
+            old.lerp_(new if good is True else torch.where(good, new, old), step)
 
     def _multiplied(self, x: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
         """``diag(weight) matrix (x - mean) + bias`` by plain products, each sample in its place."""
@@ -192,15 +191,20 @@ class CovarianceNormalisation(nn.Module):
 
     def _in_format(self, y: Tensor, x: Tensor) -> Tensor:
         """In the precision and memory format of `x`."""
-        for memory_format, ndim in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
-            if x.ndim == ndim and x.is_contiguous(memory_format=memory_format) and not x.is_contiguous():
-                return y.to(x.dtype).contiguous(memory_format=memory_format)
-        return y.to(x.dtype).contiguous()
+        y = y.to(x.dtype)
+        if not x.is_contiguous():
+            for memory_format, ndim in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
+                if x.ndim == ndim and x.is_contiguous(memory_format=memory_format):
+                    return y.contiguous(memory_format=memory_format)
+        return y.contiguous()
 
 
 def _are_finite(*tensors: Tensor) -> bool | Tensor:
     """Whether all entries are finite: a bool where they can be seen, else a tensor; nothing waits."""
-    seen = [TORCH.view(tensor) for tensor in tensors]
-    if any(view is None for view in seen):
-        return torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()
-    return all(bool(np.isfinite(view).all()) for view in seen)
+    for tensor in tensors:
+        seen = TORCH.view(tensor)
+        if seen is None:
+            return torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all()
+        if not np.isfinite(seen).all():
+            return False
+    return True
