@@ -30,6 +30,7 @@ __all__ = [
     "magnitude_scale",
     "namespace",
     "off_diagonal",
+    "positions",
     "real_part",
     "reciprocal",
     "smallest_normal",
@@ -198,18 +199,23 @@ def differences(values: Array) -> Array:
     return as_row(values) - as_column(values)
 
 
+def positions(like: Array) -> Array:
+    """``0, 1, ..., n - 1`` along the last axis, with as many axes as `like` and on its device."""
+    xp, n = namespace(like), like.shape[-1]
+    # With axes of length 1 in front, as some users let JAX refuse to add them.
+    return xp.reshape(xp.arange(n, device=device(like)), (*(1,) * (like.ndim - 1), n))
+
+
 def identity(like: Array) -> Array:
-    """The n x n identity in the precision and on the device of `like`, whose last axis has length n."""
+    """The identity in the precision of `like`, shape (..., n, n), and with as many axes."""
     # Not by `eye`, which some compilers take for a write into a view.
-    xp = namespace(like)
-    position = xp.arange(like.shape[-1], device=device(like))
-    return xp.astype(as_column(position) == as_row(position), like.dtype)
+    row = positions(like)
+    return namespace(like).astype(row.mT == row, like.dtype)
 
 
-def off_diagonal(like: Array) -> Array:
-    """The n x n mask that is False on the diagonal; n is the length of the last axis of `like`."""
-    xp = namespace(like)
-    position = xp.arange(like.shape[-1], device=device(like))
+def off_diagonal(values: Array) -> Array:
+    """The mask of pairs that is False on the diagonal, with an axis more than `values`, shape (..., n)."""
+    position = positions(values)
     return as_row(position) != as_column(position)
 
 

@@ -1,6 +1,6 @@
 """The leading eigenvalues: what a truncation keeps, as a mask (..., n) and as a rank (...)."""
 
-from specgrad._array import device, namespace, take_columns
+from specgrad._array import device, namespace, positions, take_columns
 from specgrad._typing import Array
 
 __all__ = ["by_magnitude", "leading", "rank_of", "stand_in"]
@@ -18,13 +18,15 @@ def rank_of(marks: Array) -> Array:
     xp, size = namespace(marks), marks.shape[-1]
     if size == 0:
         return xp.zeros(marks.shape[:-1], dtype=xp.int32, device=device(marks))
-    position = xp.arange(size, dtype=xp.int32, device=device(marks))
+    position = xp.astype(positions(marks), xp.int32)
     return xp.min(xp.where(marks, size, xp.maximum(position, xp.ones_like(position))), axis=-1)
 
 
 def leading(rank: Array, size: int) -> Array:
     """The mask (..., size) of the first `rank` positions; `rank` (...) is an integer."""
-    return namespace(rank).arange(size, dtype=rank.dtype, device=device(rank)) < rank[..., None]
+    rank = rank[..., None]
+    position = namespace(rank).arange(size, dtype=rank.dtype, device=device(rank))
+    return namespace(rank).reshape(position, (*(1,) * (rank.ndim - 1), size)) < rank
 
 
 def stand_in(values: Array, kept: Array) -> Array:

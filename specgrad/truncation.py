@@ -8,7 +8,7 @@ marks need not be monotone, and a break condition of an iteration becomes a mark
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import adjoint, column_products, device, eps, namespace, real_part
+from specgrad._array import adjoint, column_products, eps, namespace, positions, real_part
 from specgrad._require import require, require_above, require_whole
 from specgrad._typing import Array
 
@@ -91,9 +91,8 @@ class MaxRank(_Combines):
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
-        position = xp.arange(values.shape[-1], device=device(values))
         # Not broadcast: made of the eigenvalues, the mask is placed as they are on several devices.
-        return xp.zeros_like(values, dtype=xp.bool) | (position < self.rank)
+        return xp.zeros_like(values, dtype=xp.bool) | (positions(values) < self.rank)
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,14 @@ def test_public_names_have_docstrings(name):
                 assert "Raises\n" in value.__doc__, f"{name}.{member} says not what it refuses"
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_signatures_do_not_show_the_binding(package):
+    module = load(package)
+    for member in module.__all__:
+        if inspect.isfunction(value := getattr(module, member)):
+            assert "binding" not in inspect.signature(value).parameters, f"{package}.{member}"
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name):
     failures, _ = doctest.testmod(load(name), optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

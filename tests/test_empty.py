@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from specgrad import (
+    DenseSVD,
     EigenvalueFloor,
     EnergyRatio,
+    Fallback,
     MaxRank,
     PowerIteration,
     RayleighMismatch,
+    Refined,
     ThroughEigenvectors,
     eigh,
     eigvalsh,
@@ -27,7 +30,11 @@ from specgrad._array import differences, namespace
 from specgrad.solvers import DenseEigh
 
 
-@pytest.mark.parametrize("solver", [DenseEigh(), PowerIteration(3)])
+@pytest.mark.parametrize(
+    "solver",
+    [DenseEigh(), DenseSVD(), Fallback(DenseSVD(), DenseEigh()), Refined(), PowerIteration(3)],
+    ids=repr,
+)
 @pytest.mark.parametrize("shape", [(0, 0), (3, 0, 0), (0, 2, 2), (2, 0, 3, 3)])
 def test_empty_input_has_empty_output_and_gradient(backend, dtype, shape, solver):
     a = backend.array(np.zeros(shape, dtype=dtype))

@@ -153,6 +153,14 @@ def test_weights_of_too_few_samples_are_named(backend):
         covariance(x, backend.array(np.array([1.0, 0.0, 0.0, 0.0])))
     with pytest.raises(ValueError, match="one that is not finite"):
         covariance(x, backend.array(np.array([1.0, np.nan, 1.0, 1.0])))
+    with pytest.raises(ValueError, match="have a negative one"):
+        covariance(x, backend.array(np.array([3.0, -1.0, 1.0, 1.0])))
+
+
+def test_weights_are_worth_as_many_samples_as_their_spread_says(backend):
+    x = backend.array(np.random.default_rng(0).standard_normal((2, 3)))
+    weights = backend.array(np.array([1.0, 0.5, 0.5]))  # worth 4/1.5
+    assert np.all(np.isfinite(backend.numpy(covariance(x, weights, correction=2))))
 
 
 def test_the_scale_of_weights_does_not_matter(backend):
@@ -184,6 +192,16 @@ def test_parameters_of_the_wrong_shape(backend):
         covariance(x, weight)
     with pytest.raises(TypeError, match=r"weights must be an array of a real floating"):
         covariance(x, backend.array(np.ones(40, dtype="int64")))
+    with pytest.raises(TypeError, match=r"weights must be an array of a real floating"):
+        covariance(x, backend.array(np.ones(40, dtype="complex128")))
+    with pytest.raises(ValueError, match=r"weight has shape \(1, 6\)"):
+        zca_whiten(x, backend.array(np.ones((1, 6))), weight)
+
+
+def test_real_parameters_do_not_widen_complex_data(backend):
+    x = backend.array((samples() + 1j * samples()[::-1]).astype("complex64"))
+    weight = backend.array(np.ones(6, dtype="float32"))
+    assert zca_whiten(x, weight, 0 * weight).whitened.dtype == x.dtype
 
 
 @pytest.mark.parametrize("matrix", [whitening_matrix, denoising_matrix])

@@ -90,3 +90,9 @@ def test_the_protocol_refuses_a_last_stage_that_could_not_work():
         HybridProtocol(CovariancePooling(6), -1)
     with pytest.raises(TypeError, match="for milestone, not None"):
         HybridProtocol(CovariancePooling(6), None)
+
+
+def test_a_milestone_of_0_changes_the_method_at_once():
+    layer = CovariancePooling(4, solver=ISQRT)
+    HybridProtocol(layer, 0)
+    assert layer.solver == DenseEigh()

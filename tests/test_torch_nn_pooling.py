@@ -11,6 +11,7 @@ from specgrad import (
     DaleckiiKrein,
     DenseEigh,
     DenseSVD,
+    EigenvalueFloor,
     ExactGap,
     Log,
     MaxRank,
@@ -212,3 +213,25 @@ def test_a_jacobian_by_batched_forward_mode():
     jacobian = torch.autograd.functional.jacobian
     forward = jacobian(layer, x, vectorize=True, strategy="forward-mode")
     torch.testing.assert_close(forward, jacobian(layer, x))
+
+
+def test_choices_that_do_not_go_together_are_refused_where_the_layer_is_made():
+    with pytest.raises(ValueError, match="Log"):
+        CovariancePooling(4, function=Log(), solver=NewtonSchulz(5))
+
+
+def test_no_positions_along_any_axis():
+    with pytest.raises(ValueError, match="no positions"):
+        CovariancePooling(4)(torch.zeros(2, 4, 3, 0))
+
+
+def test_the_gradient_rule_is_passed_on():
+    rule = ThroughEigenvectors(PowerIterationGap(3))
+    x = torch.randn(2, 4, 9, generator=torch.manual_seed(0), dtype=torch.float64).requires_grad_()
+    (found,) = torch.autograd.grad(CovariancePooling(4, gradient=rule)(x).sin().sum(), x)
+    pooled = covariance_pool(x, eps=1e-5, truncation=EigenvalueFloor(), gradient=rule)
+    torch.testing.assert_close(found, torch.autograd.grad(pooled.sin().sum(), x)[0])
+
+
+def test_a_reduction_has_no_bias_ahead_of_its_normalisation():
+    assert CovariancePooling(4, reduction=2).reduction[0].bias is None

@@ -67,6 +67,39 @@ def test_a_bad_batch_leaves_them_where_no_value_is_seen(layer):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
+def test_a_bad_first_batch_of_an_average_over_all_leaves_them(layer):
+    module = double(layer, momentum=None)
+    before = copy.deepcopy(module.state_dict())
+    x = inputs()
+    x[1, 2, 0, 0] = float("nan")
+    torch.compile(module, backend="eager")(x)
+    torch.testing.assert_close(module.state_dict(), before, **EXACT)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_momentum_0_keeps_them(layer):
+    module = double(layer, momentum=0.0)
+    before = module.running_matrix.clone()
+    module(inputs())
+    torch.testing.assert_close(module.running_matrix, before, **EXACT)
+    assert int(module.num_batches_tracked) == 1
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_they_are_on_the_device_of_the_layer(layer):
+    assert {tensor.device.type for tensor in layer(6, device="meta").state_dict().values()} == {"meta"}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_evaluation_takes_an_input_of_higher_precision(layer):
+    module = layer(6)
+    module(inputs())
+    y = module.eval()(inputs())
+    assert y.dtype == torch.float64
+    torch.testing.assert_close(y, module(inputs().float()).double(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
 def test_a_batch_beyond_the_range_of_the_statistics_leaves_them(layer):
     module = layer(6)
     before = copy.deepcopy(module.state_dict())

@@ -197,3 +197,10 @@ def test_an_array_given_by_name_is_not_passed_over(backend):
         vjp(eigh, a=a)
     with pytest.raises(TypeError, match="a was given by name"):
         jvp(eigvalsh, (), (), a=a)
+
+
+def test_a_tangent_is_taken_in_the_precision_of_its_argument(backend):
+    for own, other in (("float32", "float64"), ("float64", "float32")):
+        a = backend.array(np.diag([1.0, 2.0]).astype(own))
+        tangent = backend.array(np.diag([1 / 3, 2 / 3]).astype(other))
+        assert jvp(eigvalsh, (a,), (tangent,))[1].dtype == a.dtype

@@ -43,8 +43,8 @@ def second_derivative(
 ) -> Array:
     """``D2 f(A)[E, H]``, Hermitian, bilinear and symmetric in the directions ``E`` and ``H``.
 
-    `cut` is None, or for a truncation the mask of what is kept (..., n), ``F``, and the pair matrix of the
-    gap rule at the cut, which stands for ``1/(l_j - l_i)``.
+    `cut` is None, or for a truncation the mask of what is kept (..., n), ``F``, and an antisymmetric matrix
+    that stands for ``1/(l_j - l_i)`` at the cut.
     """
     e = adjoint(vectors) @ hermitian_part(first) @ vectors
     h = adjoint(vectors) @ hermitian_part(second) @ vectors
@@ -72,7 +72,8 @@ def _across_cut(
     inside = second_difference(function, as_column(safe), safe[..., k, None, None], as_row(safe))
     pairs_ik, pairs_kj = as_column(pairs[..., :, k]), as_row(pairs[..., k, :])
     i_against_j = inverse * (pairs_kj - pairs_ik)
-    i_against_k = as_column(inverse[..., :, k]) * (pairs_kj - pairs)
+    half = as_column(0.5 * inverse[..., :, k]) * (pairs_kj - pairs)
+    against_k = half + half.mT  # the mean of both quotients, which a biased rule tells apart
     row, column, middle = as_column(kept), as_row(kept), kept[..., k, None, None]
     one_side = xp.where(row & middle, inside, 0.0)
-    return xp.where(row != column, i_against_j, xp.where(row != middle, i_against_k, one_side))
+    return xp.where(row != column, i_against_j, xp.where(row != middle, against_k, one_side))

@@ -94,6 +94,7 @@ def jvp(a: Array, starts: Array, steps: int, tangent: Array) -> tuple[Array, Arr
 
 def _iterate(a: Array, starts: Array, steps: int) -> list[_Iterates]:
     deflated, found = a, []
+    starts = namespace(a).reshape(starts, (*(1,) * (a.ndim - starts.ndim), *starts.shape))
     for i in range(a.shape[-1]):
         v = starts[..., :, i : i + 1]
         v = v / _norm(v)

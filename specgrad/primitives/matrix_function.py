@@ -170,7 +170,8 @@ class Frechet:
         cut = None
         if kept is not None:
             pairs = self.rule.pair_matrix(self.function, values, kept)
-            cut = (kept, pairs, self.rule.cut.matrix(values))
+            half = 0.5 * self.rule.cut.matrix(values)
+            cut = (kept, pairs, half - half.mT)
         return second_derivative(self.function, values, vectors, cut, first, direction)
 
 

@@ -130,7 +130,7 @@ class SpectralFilter:
         mean, centred = covariance.centre(self._grouped(x))
         c = _shifted(covariance.second_moment(centred, x.shape[-1] - self.correction), self.eps)
         matrix, *rest = self.function.forward(c)
-        y = spectral_filter.forward(centred, matrix, *self._affine(affine))
+        y = spectral_filter.forward(centred, matrix, *self._affine(affine, x.ndim))
         return self._flat(y), self._vector(mean), matrix, *rest, centred, c
 
     def vjp(
@@ -143,7 +143,7 @@ class SpectralFilter:
         if g_x is not None:
             _, g_x = covariance.centre(g_x)
         if g_y is not None:
-            weight, _ = self._affine(tuple(affine))
+            weight, _ = self._affine(tuple(affine), c.ndim - 1)
             through_data, through_matrix, *rest = spectral_filter.vjp(
                 centred, matrices[0], weight, self._grouped(g_y)
             )
@@ -165,9 +165,9 @@ class SpectralFilter:
         d_mean, d_centred = covariance.centre(self._grouped(tangents[0]))
         d_c = covariance.second_moment_jvp(centred, centred.shape[-1] - self.correction, d_centred)
         d_matrix, *d_rest = self.function.jvp(binding, (c,), tuple(matrices), (d_c,))
-        weight, _ = self._affine(arrays[1:])
+        weight, _ = self._affine(arrays[1:], c.ndim - 1)
         d_y = spectral_filter.jvp(
-            centred, matrices[0], weight, d_centred, d_matrix, *self._affine(tangents[1:])
+            centred, matrices[0], weight, d_centred, d_matrix, *self._affine(tangents[1:], c.ndim - 1)
         )
         return self._flat(d_y), self._vector(d_mean), d_matrix, *d_rest, d_centred, d_c
 
@@ -190,11 +190,12 @@ class SpectralFilter:
         *batch, groups, d, _ = column.shape
         return namespace(column).reshape(column, (*batch, groups * d))
 
-    def _affine(self, affine: Arrays) -> tuple[Array | None, Array | None]:
-        """Weight and bias, (p,) each, as (groups, d); None if there are none."""
+    def _affine(self, affine: Arrays, axes: int) -> tuple[Array | None, Array | None]:
+        """Weight and bias, (p,) each, as (..., groups, d) with as many axes as the data, or None."""
         if not affine:
             return None, None
-        weight, bias = (namespace(v).reshape(v, (self.groups, -1)) for v in affine)
+        shape = (*(1,) * (axes - 2), self.groups, -1)
+        weight, bias = (namespace(v).reshape(v, shape) for v in affine)
         return weight, bias
 
 

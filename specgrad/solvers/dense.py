@@ -56,6 +56,8 @@ class DenseSVD:
         xp = namespace(a)
         left, singular, right = xp.linalg.svd(a, full_matrices=False)
         vectors = adjoint(right)
+        if a.shape[-1] == 0:
+            return singular, vectors
         values = xp.where(column_products(vectors, left) < 0, -singular, singular)
         # Eigenvalues of opposite sign and about equal magnitude share singular vectors, none of them theirs.
         error = xp.max(xp.abs(a @ vectors - vectors * as_row(values)), axis=-2)

@@ -39,9 +39,10 @@ class Guarded:
 
     def solve(self, a: Array) -> tuple[Array, Array]:
         seen = self.viewer.view(a)
+        solver = without_looking(self.solver) if seen is None else self.solver
         if 0 in a.shape or (seen is not None and _is_finite(seen)):
-            return self.solver.solve(a)
-        xp, solver = namespace(a), without_looking(self.solver) if seen is None else self.solver
+            return solver.solve(a)
+        xp = namespace(a)
         finite = xp.isfinite(xp.max(xp.abs(a), axis=(-2, -1), keepdims=True))
         values, vectors = solved(solver, xp.where(finite, a, 0.0))
         return xp.where(finite[..., 0], values, xp.nan), xp.where(finite, vectors, xp.nan)

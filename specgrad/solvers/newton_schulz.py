@@ -113,7 +113,8 @@ class NewtonSchulz:
     For `sqrtm` and `inv_sqrtm`. No decomposition, only products, so it is fast on GPUs; the derivative is the
     adjoint of its own steps. Convergence needs about ``2 + log(tr(A)/l_min)/log(9/4)`` steps: 5 do for 4 x 4
     matrices of condition 5 with evenly spread eigenvalues, and 64 x 64 ones of condition 10 take 9. The
-    residual of root and inverse, ``||X B - I||_F/sqrt(n)``, says.
+    residual of root and inverse, ``||X B - I||_F/sqrt(n)``, says. The zero matrix has no trace to divide by,
+    and gives NaN.
 
     Parameters
     ----------

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 
 from specgrad_torch._modes import without_autocast
 
@@ -80,12 +79,32 @@ def joint_covariance(samples: Tensor, groups: int, process_group: Any) -> tuple[
         samples = samples.float()
     with without_autocast(samples):
         count = samples.new_full((1,), float(samples.shape[-1]))
-        total = all_reduce(torch.cat([samples.sum(-1), count]), group=group)
+        total = _sum_over(group, torch.cat([samples.sum(-1), count]))
         mean = total[:-1] / total[-1]
         centred = (samples - mean.unsqueeze(-1)).unflatten(0, (groups, samples.shape[0] // groups))
-        moment = all_reduce(centred @ centred.mH, group=group)
+        moment = _sum_over(group, centred @ centred.mH)
         return mean, moment / total[-1]
 
 
 def _group(process_group: Any) -> Any:
     return distributed.group.WORLD if isinstance(process_group, AllProcesses) else process_group
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over a group of processes, which is its own transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, group: Any, part: Tensor) -> Tensor:
+        ctx.group = group
+        total = part.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[None, Tensor]:
+        return None, _sum_over(ctx.group, cotangent)
+
+
+def _sum_over(group: Any, part: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(group, part)
+    return total
