@@ -67,16 +67,25 @@ def namespace(array: Array) -> Namespace:
 
 
 def libraries() -> set[str]:
-    """The modules of the arrays seen so far, and of their functions, which may lie in another package."""
-    return {name for kind, xp in _NAMESPACES.items() for name in (kind.__module__, xp.__name__)}
+    """The packages of the arrays seen so far, and of their functions, which may lie in another one."""
+    own = (kind.__module__ for kind in _NAMESPACES if not _is_derived(kind))
+    return {name.partition(".")[0] for name in (*own, *(xp.__name__ for xp in _NAMESPACES.values()))}
+
+
+def _is_derived(kind: type) -> bool:
+    """Whether a type of arrays is somebody's subclass of a library's."""
+    package = kind.__module__.partition(".")[0]
+    bases = (base for base in kind.__mro__[1:] if hasattr(base, "__dlpack_device__"))
+    return any(base.__module__.partition(".")[0] != package for base in bases)
 
 
 def is_readable(x: Array) -> bool:
     """Whether the values of `x` can be looked at cheaply: in host memory, and neither lazy nor traced."""
     kind = type(x)
     if kind not in _STAND_INS:
-        # A subclass of an array type may be a stand-in without values, as fake tensors are.
-        _STAND_INS[kind] = any(hasattr(base, "__dlpack_device__") for base in kind.__mro__[1:])
+        # A subclass of an array type may be a stand-in without values, as fake tensors are; NumPy has none.
+        is_subclass = any(hasattr(base, "__dlpack_device__") for base in kind.__mro__[1:])
+        _STAND_INS[kind] = is_subclass and not hasattr(x, "__array_interface__")
     if _STAND_INS[kind] or is_lazy_array(x):
         return False
     if hasattr(x, "__array_interface__"):  # NumPy's scalars, which have no device

@@ -33,9 +33,9 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
     error: type[Exception]
     if isinstance(number, Real):
         error, wrong = ValueError, not holds(number)
-    else:  # neither what Python brings nor an array with axes is a stand-in
-        axes = getattr(number, "ndim", 0)
-        is_other = type(number).__module__ in ("builtins", "decimal") or (isinstance(axes, int) and axes > 0)
+    else:  # neither what Python brings nor an array is a stand-in
+        is_array = isinstance(getattr(number, "ndim", None), int)
+        is_other = is_array or type(number).__module__ in ("builtins", "decimal")
         error, wrong = TypeError, is_other and not (number is None and optional)
     if wrong:
         needed = f"{needed}, or None," if optional else needed
@@ -77,7 +77,7 @@ def require_whole(least: int, value: object, name: str) -> None:
         value,
         name,
         f"an integer of at least {least}",
-        lambda number: isinstance(number, Integral) and bool(number >= least),  # type: ignore[operator]
+        lambda number: type(number) is not bool and isinstance(number, Integral) and bool(number >= least),  # type: ignore[operator]
     )
 
 

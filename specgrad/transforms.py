@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from specgrad._array import is_array, is_complex, namespace
+from specgrad._array import device, is_array, is_complex, namespace
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Evaluate, Primitive
 
@@ -49,18 +49,19 @@ def vjp(function: Callable[..., Any], /, *args: Any, **options: Any) -> tuple[An
     array([[3., 0.],
            [0., 4.]])
     """
-    given = _array_arguments(args, options)
+    given = tuple(map(_blank, _array_arguments(args, options)))
     recorder = _Recorder()
     output = _on(recorder, function)(*args, **options)
     primitive, arrays, outputs = recorder.call(function)
     unread = getattr(primitive, "unread_outputs", ())
     arrays = tuple(map(_copy, _only_read(arrays, getattr(primitive, "unread_inputs", ()))))
     output, outputs = _owned(output, unread), _only_read(outputs, unread)
+    expected = tuple(map(_blank, output)) if isinstance(output, tuple) else _blank(output)
 
     def pullback(cotangents: Any) -> Arrays:
-        leaves = _leaves(cotangents, output)
+        leaves = _leaves(cotangents, expected)
         padded = leaves + (None,) * (len(outputs) - len(leaves))
-        gradients = primitive.vjp(recorder, arrays, outputs, padded)
+        gradients = primitive.vjp(Evaluate(), arrays, outputs, padded)
         # Arrays given by keyword come after those given by position, and are not differentiated.
         return tuple(_like(gradient, array) for gradient, array in zip(gradients, given, strict=False))
 
@@ -119,7 +120,7 @@ def jvp(
     primitive, arrays, outputs = recorder.call(function)
     padded = tangents + (None,) * (len(arrays) - len(tangents))
     cast = tuple(_like(tangent, array) for tangent, array in zip(padded, arrays, strict=True))
-    result = primitive.jvp(recorder, arrays, outputs, cast)
+    result = primitive.jvp(Evaluate(), arrays, outputs, cast)
     if isinstance(output, tuple):
         named: Any = type(output)
         return output, named(*result[: len(output)])
@@ -138,9 +139,11 @@ class _Recorder(Evaluate):
         return outputs
 
     def call(self, function: Callable[..., Any]) -> tuple[Primitive, Arrays, Arrays]:
+        """The first, which is forgotten: a primitive may hold this binding, and would close a circle."""
         if self.first is None:
             raise TypeError(f"{_name(function)} has no derivative.")
-        return self.first
+        first, self.first = self.first, None
+        return first
 
 
 def _only_read(arrays: tuple[Array | None, ...], unread: tuple[int, ...]) -> tuple[Array | None, ...]:
@@ -158,6 +161,12 @@ def _owned(output: Any, unread: tuple[int, ...]) -> Any:
 
 def _copy(array: Array | None) -> Array | None:
     return None if array is None else namespace(array).asarray(array, copy=True)
+
+
+def _blank(array: Array) -> Array:
+    """Zeros like an array that share one entry, so that its memory can go."""
+    xp = namespace(array)
+    return xp.broadcast_to(xp.zeros((), dtype=array.dtype, device=device(array)), array.shape)
 
 
 def _on(recorder: _Recorder, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -130,3 +130,15 @@ def test_choices_that_are_no_values_say_so(backend):
 def test_a_fallback_sees_checked_input(backend):
     values = eigvalsh(backend.array(np.diag([2.0, 1.0])), solver=Fallback(DenseEigh(), DenseSVD()))
     np.testing.assert_allclose(backend.numpy(values), [1.0, 2.0])
+
+
+@pytest.mark.parametrize("choice", [MaxRank, NewtonSchulz, Power, MaskedGap, WarnGauge])
+def test_an_array_is_no_number(backend, choice):
+    """Not one without axes either: it may be learnt, and no gradient reaches it there."""
+    with pytest.raises(TypeError, match=f"{choice.__name__} needs"):
+        choice(backend.array(np.asarray(3.0)))
+
+
+def test_a_truth_value_is_no_whole_number():
+    with pytest.raises(ValueError, match="MaxRank needs an integer"):
+        MaxRank(True)

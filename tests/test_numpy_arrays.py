@@ -60,6 +60,13 @@ def test_functions(other, function):
     np.testing.assert_allclose(function(other(MATRIX)), function(MATRIX), rtol=1e-14, atol=1e-14)
 
 
+def test_they_are_looked_at(other):
+    with pytest.raises(ValueError, match="not Hermitian"):
+        eigh(other(np.triu(np.ones((3, 3)))))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        zca_whiten(other(np.full((2, 5), np.nan)))
+
+
 def test_a_solver_may_answer_with_them():
     class Answering:
         def solve(self, a):

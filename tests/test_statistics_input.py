@@ -28,7 +28,7 @@ from specgrad import (
 
 
 def test_newton_schulz_says_when_it_has_not_converged(backend, monkeypatch):
-    monkeypatch.setattr("specgrad._warn._WARNED", set())  # once per place, and all backends come by here
+    monkeypatch.setattr("specgrad._warn._SHOWN", {})  # once per place, and all backends come by here
     x = samples()
     x[0] *= 100
     with pytest.warns(ConvergenceWarning, match="has not converged"):

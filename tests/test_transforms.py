@@ -1,5 +1,8 @@
 """What vjp and jvp take and give."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -21,6 +24,7 @@ from specgrad import (
     zca_whiten,
 )
 from specgrad._array import is_floating
+from specgrad.transforms import _Recorder
 
 
 def small(backend):
@@ -204,3 +208,22 @@ def test_a_tangent_is_taken_in_the_precision_of_its_argument(backend):
         a = backend.array(np.diag([1.0, 2.0]).astype(own))
         tangent = backend.array(np.diag([1 / 3, 2 / 3]).astype(other))
         assert jvp(eigvalsh, (a,), (tangent,))[1].dtype == a.dtype
+
+
+def test_a_pullback_keeps_no_array_in_a_circle_and_none_that_it_does_not_read():
+    gc.collect()
+    gc.disable()
+    try:
+        a = np.diag([1.0, 2.0, 4.0])
+        alive = weakref.ref(a)
+        values, pullback = vjp(eigvalsh, a)
+        del a
+        assert alive() is None
+        freed = weakref.ref(pullback)
+        np.testing.assert_array_equal(pullback(values)[0], np.diag(values))
+        jvp(sqrtm, (np.eye(2),), (np.eye(2),))
+        del pullback
+        assert freed() is None
+        assert not any(type(each) is _Recorder for each in gc.get_objects())
+    finally:
+        gc.enable()

@@ -90,20 +90,19 @@ class CovariancePooling(nn.Module):
         super().__init__()
         self.num_features, self.function, self.eps = num_features, function, eps
         require_whole(1, self, "num_features")
-        channels = num_features if reduction is None else reduction
-        if channels < 1:
-            raise ValueError(
-                f"CovariancePooling was given reduction={reduction}, and at least one channel is needed."
-            )
+        self.reduction: Any = reduction
+        if reduction is not None:
+            require_whole(1, self, "reduction")
         require_at_least(0, self, "eps")
         self.truncation, self.solver, self.gradient = truncation, solver, gradient
         self.require_choices(solver, gradient)
+        channels = self.reduction or self.num_features
         self.out_features = channels * (channels + 1) // 2
-        self.reduction: nn.Module = nn.Identity()
+        self.reduction = nn.Identity()
         if reduction is not None:
             self.reduction = nn.Sequential(
-                nn.Conv1d(num_features, reduction, 1, bias=False, device=device, dtype=dtype),
-                nn.BatchNorm1d(reduction, device=device, dtype=dtype),
+                nn.Conv1d(self.num_features, channels, 1, bias=False, device=device, dtype=dtype),
+                nn.BatchNorm1d(channels, device=device, dtype=dtype),
                 nn.ReLU(inplace=True),
             )
 
