@@ -68,24 +68,22 @@ def namespace(array: Array) -> Namespace:
 
 def libraries() -> set[str]:
     """The packages of the arrays seen so far, and of their functions, which may lie in another one."""
-    own = (kind.__module__ for kind in _NAMESPACES if not _is_derived(kind))
-    return {name.partition(".")[0] for name in (*own, *(xp.__name__ for xp in _NAMESPACES.values()))}
+    seen = list(_NAMESPACES.items())  # other threads may add to them
+    return {name.partition(".")[0] for kind, xp in seen for name in (_base(kind).__module__, xp.__name__)}
 
 
-def _is_derived(kind: type) -> bool:
-    """Whether a type of arrays is somebody's subclass of a library's."""
-    package = kind.__module__.partition(".")[0]
-    bases = (base for base in kind.__mro__[1:] if hasattr(base, "__dlpack_device__"))
-    return any(base.__module__.partition(".")[0] != package for base in bases)
+def _base(kind: type) -> type:
+    """The type of arrays that a type is derived from, perhaps by the caller, or itself."""
+    bases = (base for base in reversed(kind.__mro__) if hasattr(base, "__dlpack_device__"))
+    return next(bases, kind)
 
 
 def is_readable(x: Array) -> bool:
     """Whether the values of `x` can be looked at cheaply: in host memory, and neither lazy nor traced."""
     kind = type(x)
     if kind not in _STAND_INS:
-        # A subclass of an array type may be a stand-in without values, as fake tensors are; NumPy has none.
-        is_subclass = any(hasattr(base, "__dlpack_device__") for base in kind.__mro__[1:])
-        _STAND_INS[kind] = is_subclass and not hasattr(x, "__array_interface__")
+        # A subclass of an array type may be a stand-in without values, as fake tensors are; NumPy's are not.
+        _STAND_INS[kind] = _base(kind) is not kind and not hasattr(x, "__array_interface__")
     if _STAND_INS[kind] or is_lazy_array(x):
         return False
     if hasattr(x, "__array_interface__"):  # NumPy's scalars, which have no device
@@ -209,9 +207,8 @@ def differences(values: Array) -> Array:
 
 
 def positions(like: Array) -> Array:
-    """``0, 1, ..., n - 1`` along the last axis, with as many axes as `like` and on its device."""
+    """``0, 1, ..., n - 1`` along the last axis, with as many axes as `like`, on which JAX may insist."""
     xp, n = namespace(like), like.shape[-1]
-    # With axes of length 1 in front, as some users let JAX refuse to add them.
     return xp.reshape(xp.arange(n, device=device(like)), (*(1,) * (like.ndim - 1), n))
 
 

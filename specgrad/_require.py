@@ -28,25 +28,25 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
 
     The number is kept as Python's own: those of NumPy would widen the arrays that they meet.
     """
-    number = getattr(value, name)
+    given = getattr(value, name)
+    number = given if isinstance(given, Real) else _out_of_array(given)
     optional = getattr(type(value), name, 0) is None  # a dataclass keeps defaults on the class
     error: type[Exception]
     if isinstance(number, Real):
         error, wrong = ValueError, not holds(number)
-    else:  # neither what Python brings nor an array is a stand-in
-        is_array = isinstance(getattr(number, "ndim", None), int)
-        is_other = is_array or type(number).__module__ in ("builtins", "decimal")
-        error, wrong = TypeError, is_other and not (number is None and optional)
+    else:
+        error, wrong = TypeError, not _may_be_stand_in(number) and not (number is None and optional)
     if wrong:
         needed = f"{needed}, or None," if optional else needed
-        raise error(f"{type(value).__name__} needs {needed} for {name}, not {number!r}.")
-    if isinstance(number, Real) and type(number) not in _PYTHON:
+        advice = ": no gradient flows to it, so convert it by float()" if _is_learnt(number) else ""
+        raise error(f"{type(value).__name__} needs {needed} for {name}, not {number!r}{advice}.")
+    if isinstance(number, Real) and (number is not given or type(number) not in _PYTHON):
         object.__setattr__(value, name, _of_python(number))
 
 
 def as_number(number: Any, argument: str) -> float:
     """An argument as a finite number of Python's own, or an error that names it."""
-    if type(number) not in _PYTHON and not isinstance(number, Real):  # which asks an abstract class
+    if type(number) not in _PYTHON and not isinstance(number, Real):  # the second is slow
         raise TypeError(f"{argument} is {number!r}, and a number is needed.")
     if not -inf < number < inf:
         raise ValueError(f"{argument} is {number}, and a finite number is needed.")
@@ -72,13 +72,12 @@ def require_at_least(least: float, value: object, name: str) -> None:
 
 
 def require_whole(least: int, value: object, name: str) -> None:
-    """Raise unless a number of a value is an integer, also by type, and `least` or larger."""
-    require(
-        value,
-        name,
-        f"an integer of at least {least}",
-        lambda number: type(number) is not bool and isinstance(number, Integral) and bool(number >= least),  # type: ignore[operator]
-    )
+    """Raise unless a number of a value is an integer, also by type, no truth value, and `least` or larger."""
+
+    def holds(number: Any) -> bool:
+        return type(number) is not bool and isinstance(number, Integral) and bool(number >= least)  # type: ignore[operator]
+
+    require(value, name, f"an integer of at least {least}", holds)
 
 
 def require_method(value: object, method: str, argument: str, example: str) -> None:
@@ -91,6 +90,27 @@ def require_method(value: object, method: str, argument: str, example: str) -> N
         raise TypeError(
             f"{argument} is {value!r}, and a value with a method {method} is needed, such as {example}."
         )
+
+
+def _axes(number: object) -> int:
+    """How many axes an array has; -1 for anything else, such as a stand-in with an answer to everything."""
+    axes = getattr(number, "ndim", -1)
+    return axes if isinstance(axes, int) else -1
+
+
+def _is_learnt(number: object) -> bool:
+    return getattr(number, "requires_grad", False) is True
+
+
+def _out_of_array(given: Any) -> Any:
+    """The number in an array of NumPy's without axes; anything else as it is."""
+    return given.item() if _axes(given) == 0 and hasattr(given, "__array_interface__") else given
+
+
+def _may_be_stand_in(number: object) -> bool:
+    """Whether a compiler may have put it there, and not somebody who took it for a number."""
+    is_of_python = type(number).__module__ in ("builtins", "decimal")
+    return not (is_of_python or _axes(number) > 0 or _is_learnt(number))
 
 
 def _of_python(number: Any) -> float:

@@ -8,11 +8,11 @@ from specgrad._array import libraries
 
 __all__ = ["warn_once"]
 
-_SHOWN: dict[tuple[type[Warning], str, int], dict[Any, Any]] = {}
+_WARNED: set[tuple[type[Warning], str, int]] = set()
 
 
 def warn_once(message: str, category: type[Warning]) -> None:
-    """Warn once for each place in the code of the caller, unless the filters ask for more.
+    """Warn once for each place in the code of the caller, unless the filters ask for more or for nothing.
 
     Frames of array libraries are not the caller's.
     """
@@ -23,9 +23,12 @@ def warn_once(message: str, category: type[Warning]) -> None:
         if package not in inside and not package.startswith(f"{__package__}_"):  # of an adapter
             break
         frame = frame.f_back
-    filename, line = frame.f_code.co_filename, frame.f_lineno
-    shown = _SHOWN.setdefault((category, filename, line), {})
-    # Python's registry of what was shown holds the text, and the numbers in ours differ from call to call.
-    for key in [key for key in shown if isinstance(key, tuple)]:
-        shown[message, category, line] = shown.pop(key)
-    warnings.warn_explicit(message, category, filename, line, registry=shown)
+    site = (category, frame.f_code.co_filename, frame.f_lineno)
+    if site in _WARNED:
+        return
+    shown: dict[Any, Any] = {}
+    warnings.warn_explicit(message, category, *site[1:], registry=shown)
+    if any(
+        isinstance(key, tuple) for key in shown
+    ):  # where filters show it each time, or never, it is not kept
+        _WARNED.add(site)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from specgrad._array import device, is_array, is_complex, namespace
+from specgrad._array import is_array, namespace
+from specgrad._forms import Form
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Evaluate, Primitive
 
@@ -49,21 +50,21 @@ def vjp(function: Callable[..., Any], /, *args: Any, **options: Any) -> tuple[An
     array([[3., 0.],
            [0., 4.]])
     """
-    given = tuple(map(_blank, _array_arguments(args, options)))
+    given = tuple(map(Form.of, _array_arguments(args, options)))
     recorder = _Recorder()
     output = _on(recorder, function)(*args, **options)
     primitive, arrays, outputs = recorder.call(function)
     unread = getattr(primitive, "unread_outputs", ())
     arrays = tuple(map(_copy, _only_read(arrays, getattr(primitive, "unread_inputs", ()))))
     output, outputs = _owned(output, unread), _only_read(outputs, unread)
-    expected = tuple(map(_blank, output)) if isinstance(output, tuple) else _blank(output)
+    expected = tuple(map(Form.of, output)) if isinstance(output, tuple) else Form.of(output)
 
     def pullback(cotangents: Any) -> Arrays:
         leaves = _leaves(cotangents, expected)
         padded = leaves + (None,) * (len(outputs) - len(leaves))
         gradients = primitive.vjp(Evaluate(), arrays, outputs, padded)
         # Arrays given by keyword come after those given by position, and are not differentiated.
-        return tuple(_like(gradient, array) for gradient, array in zip(gradients, given, strict=False))
+        return tuple(form.fitted(gradient) for form, gradient in zip(given, gradients, strict=False))
 
     return output, pullback
 
@@ -114,12 +115,12 @@ def jvp(
     if not isinstance(tangents, tuple) or len(tangents) != len(given):
         raise TypeError(f"jvp needs a tuple of {len(given)} tangents, one for each array argument.")
     for position, (argument, tangent) in enumerate(zip(given, tangents, strict=True)):
-        _require_like(f"The tangent of array argument {position}", tangent, argument)
+        Form.of(argument).require(tangent, f"The tangent of array argument {position}")
     recorder = _Recorder()
     output = _on(recorder, function)(*args, **options)
     primitive, arrays, outputs = recorder.call(function)
     padded = tangents + (None,) * (len(arrays) - len(tangents))
-    cast = tuple(_like(tangent, array) for tangent, array in zip(padded, arrays, strict=True))
+    cast = tuple(Form.of(array).fitted(tangent) for array, tangent in zip(arrays, padded, strict=True))
     result = primitive.jvp(Evaluate(), arrays, outputs, cast)
     if isinstance(output, tuple):
         named: Any = type(output)
@@ -163,12 +164,6 @@ def _copy(array: Array | None) -> Array | None:
     return None if array is None else namespace(array).asarray(array, copy=True)
 
 
-def _blank(array: Array) -> Array:
-    """Zeros like an array that share one entry, so that its memory can go."""
-    xp = namespace(array)
-    return xp.broadcast_to(xp.zeros((), dtype=array.dtype, device=device(array)), array.shape)
-
-
 def _on(recorder: _Recorder, function: Callable[..., Any]) -> Callable[..., Any]:
     if not hasattr(function, "bound"):
         raise TypeError(
@@ -200,7 +195,7 @@ def _name(function: Callable[..., Any]) -> str:
     return getattr(function, "__qualname__", repr(function))
 
 
-def _leaves(cotangents: Any, output: Any) -> tuple[Array | None, ...]:
+def _leaves(cotangents: Any, output: Form | tuple[Form, ...]) -> tuple[Array | None, ...]:
     """The cotangents as a tuple that matches the output."""
     expected = output if isinstance(output, tuple) else (output,)
     given = cotangents if isinstance(output, tuple) else (cotangents,)
@@ -209,35 +204,13 @@ def _leaves(cotangents: Any, output: Any) -> tuple[Array | None, ...]:
             f"The pullback needs a tuple of {len(expected)} cotangents, one for each output (None for zero), "
             f"and was given {_described(cotangents)}."
         )
-    for position, (cotangent, leaf) in enumerate(zip(given, expected, strict=True)):
+    for position, (cotangent, form) in enumerate(zip(given, expected, strict=True)):
         if cotangent is not None:
-            _require_like(f"The cotangent of output {position}", cotangent, leaf)
-    return tuple(g if g is None else _like(g, leaf) for g, leaf in zip(given, expected, strict=True))
+            form.require(cotangent, f"The cotangent of output {position}")
+    return tuple(g if g is None else form.fitted(g) for g, form in zip(given, expected, strict=True))
 
 
 def _described(cotangents: Any) -> str:
     if isinstance(cotangents, tuple):
         return f"a tuple of {len(cotangents)}"
     return f"a {type(cotangents).__name__}"
-
-
-def _require_like(what: str, given: Array, like: Array) -> None:
-    """Raise unless a (co)tangent is an array of the library and the shape of what it belongs to."""
-    if not is_array(given) or namespace(given) is not namespace(like):
-        raise TypeError(
-            f"{what} is a {type(given).__module__}.{type(given).__name__}, and an array like what it belongs "
-            f"to is needed, a {type(like).__module__}.{type(like).__name__}."
-        )
-    if is_complex(given) and not is_complex(like):
-        raise TypeError(
-            f"{what} has dtype {given.dtype}, and what it belongs to is real: take the real part."
-        )
-    if tuple(given.shape) != tuple(like.shape):
-        raise ValueError(f"{what} has shape {tuple(given.shape)}, and {tuple(like.shape)} is needed.")
-
-
-def _like(array: Array | None, like: Array) -> Array:
-    xp = namespace(like)
-    if array is None:
-        return xp.zeros_like(like)
-    return array if array.dtype == like.dtype else xp.astype(array, like.dtype)

@@ -19,7 +19,7 @@ FLOORS = (
     {"_typing", "_require", "portable"},
     {"_bare"},
     {"_array", "results", "planning"},
-    {"_warn", "leading"},
+    {"_forms", "_warn", "leading"},
     {"bind", "divided_differences", "domains", "gaps", "truncation"},
     {"gauge", "power_differences"},
     {"functions"},

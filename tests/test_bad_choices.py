@@ -133,10 +133,16 @@ def test_a_fallback_sees_checked_input(backend):
 
 
 @pytest.mark.parametrize("choice", [MaxRank, NewtonSchulz, Power, MaskedGap, WarnGauge])
-def test_an_array_is_no_number(backend, choice):
-    """Not one without axes either: it may be learnt, and no gradient reaches it there."""
+def test_an_array_with_axes_is_no_number(backend, choice):
     with pytest.raises(TypeError, match=f"{choice.__name__} needs"):
-        choice(backend.array(np.asarray(3.0)))
+        choice(backend.array(np.asarray([3.0])))
+
+
+def test_an_array_of_numpy_without_axes_is_a_number():
+    assert MaxRank(np.asarray(2)) == MaxRank(2)
+    assert type(Power(np.asarray(0.5)).exponent) is float
+    with pytest.raises(ValueError, match="integer of at least 1 for rank, not -1"):
+        MaxRank(np.asarray(-1))
 
 
 def test_a_truth_value_is_no_whole_number():

@@ -53,8 +53,11 @@ CASES = [(name, options) for name, choices in CHOICES.items() for options in cho
 
 @pytest.fixture(autouse=True)
 def refusal():
-    with jax.enable_x64(True), jax.numpy_rank_promotion("raise"):
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    with jax.numpy_rank_promotion("raise"):
         yield
+    jax.config.update("jax_enable_x64", before)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)

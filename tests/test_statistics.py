@@ -183,3 +183,9 @@ def test_pooling_gives_the_upper_triangle_of_the_function(backend, dtype):
     np.testing.assert_allclose(
         measured, expected, atol=100 * np.finfo(dtype).eps * abs(np.array(expected)).max()
     )
+
+
+def test_real_parameters_do_not_widen_complex_data(backend):
+    x = backend.array((samples() + 1j * samples()[::-1]).astype("complex64"))
+    weight = backend.array(np.ones(6, dtype="float32"))
+    assert zca_whiten(x, weight, 0 * weight).whitened.dtype == x.dtype

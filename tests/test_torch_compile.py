@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from torch_cases import (
     OPTIONS,
@@ -23,7 +24,16 @@ from torch_cases import (
     torch,
 )
 
-from specgrad import DaleckiiKrein, EnergyRatio, ExactGap, MaskedGap, NewtonSchulz, PowerIteration, Refined
+from specgrad import (
+    BroadenedGap,
+    DaleckiiKrein,
+    EnergyRatio,
+    ExactGap,
+    MaskedGap,
+    NewtonSchulz,
+    PowerIteration,
+    Refined,
+)
 
 func = torch.func
 ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
@@ -113,6 +123,16 @@ def test_compiled_for_any_size_and_number():
     x = torch.randn(3, 9, dtype=torch.float64, generator=torch.manual_seed(0))
     for eps in (0.1, 0.2, 0.3):
         torch.testing.assert_close(shifted(x, eps), specgrad_torch.covariance(x, eps=eps), **ROUNDING)
+
+
+@pytest.mark.parametrize(("number", "backend"), [(0.1, "aot_eager"), (np.float64(0.1), "eager")])
+def test_compiled_with_a_value_made_of_a_number_that_is_given(number, backend):
+    def broadened(a, width):
+        return specgrad_torch.eigh(a, gap=BroadenedGap(width)).eigenvectors[..., 0].square().sum()
+
+    a, general = matrices(SEPARATED), compiled(broadened, backend)
+    measured, expected = (gradient(lambda a, f=f: f(a, number), a) for f in (general, broadened))
+    torch.testing.assert_close(measured, expected, **ROUNDING)
 
 
 def test_compiled_with_the_default_backend():

@@ -98,9 +98,10 @@ def process(rank, folder):
     modules = convert_sync_whitening(ZCAWhitening(CHANNELS))
     with torch.autocast("cpu", torch.bfloat16):
         results["autocast"] = modules(part("positions", rank)[0].float()).detach()
-    modules = convert_sync_whitening(network("whitening"))
-    compiled = torch.compile(modules, backend="aot_eager", fullgraph=True)
-    results["compiled"] = step(compiled, *part("positions", rank))
+    for layer in ("whitening", "denoising"):
+        modules = convert_sync_whitening(network(layer), torch.distributed.group.WORLD)
+        compiled = torch.compile(modules, backend="aot_eager", fullgraph=True)
+        results[layer, "compiled"] = step(compiled, *part("positions", rank))
     torch.save(results, folder / f"{rank}.pt")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
@@ -154,9 +155,10 @@ def test_a_process_group_says_who_takes_part(two):
         torch.testing.assert_close(results["both"], results["whitening", "positions"], **MATCH)
 
 
-def test_compilation_in_one_graph(two):
+@pytest.mark.parametrize("layer", ["whitening", "denoising"])
+def test_compilation_in_one_graph(two, layer):
     for results in two:
-        torch.testing.assert_close(results["compiled"], results["whitening", "positions"], **MATCH)
+        torch.testing.assert_close(results[layer, "compiled"], results[layer, "positions"], **MATCH)
 
 
 def test_autocast_lowers_no_statistics(two):

@@ -172,7 +172,7 @@ def test_the_output_may_be_modified_in_place(solver):
 
 
 def test_a_method_that_has_not_converged_says_so_in_a_layer(monkeypatch):
-    monkeypatch.setattr("specgrad._warn._SHOWN", {})
+    monkeypatch.setattr("specgrad._warn._WARNED", set())
     x = features(eigenvalues=(1.0, 1e-3, 1e-4, 1e-4, 1e-5))
     with pytest.warns(ConvergenceWarning, match=r"NewtonSchulz\(steps=5, .* has not converged"):
         CovariancePooling(5, solver=NewtonSchulz(5))(x)

@@ -71,6 +71,19 @@ def test_the_options_hold_as_for_one_process(monkeypatch, groups, layer):
     torch.testing.assert_close(torch.autograd.grad(y.sin().sum(), x)[0], gradient)
 
 
+@pytest.mark.usefixtures("groups")
+def test_derivatives_in_reverse_mode_pass_through():
+    samples = torch.randn(4, 9, generator=torch.manual_seed(0), dtype=torch.float64).requires_grad_()
+
+    def covariance(samples):
+        return distributed.joint_covariance(samples, 2, None)[1]
+
+    assert torch.autograd.gradcheck(covariance, samples)
+    assert torch.autograd.gradgradcheck(covariance, samples)
+    gradient = torch.func.grad(lambda samples: covariance(samples).square().sum())(samples.detach())
+    torch.testing.assert_close(gradient, torch.autograd.grad(covariance(samples).square().sum(), samples)[0])
+
+
 @pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize("layer", LAYERS)
 def test_conversion_keeps_parameters_and_the_layers_can_be_copied(layer):

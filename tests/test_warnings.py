@@ -13,7 +13,7 @@ ADAPTER = "def warn(message):\n    warn_once(message, UserWarning)\n"
 
 @pytest.mark.parametrize("package", ["specgrad", "specgrad_of_some_framework", "numpy.linalg"])
 def test_a_warning_names_the_caller_of_an_adapter_once_each_place(package, monkeypatch):
-    monkeypatch.setattr("specgrad._warn._SHOWN", {})
+    monkeypatch.setattr("specgrad._warn._WARNED", set())
     eigvalsh(np.eye(2))  # so that NumPy is known for a library of arrays
     adapter = {"__name__": f"{package}.module", "warn_once": warn_once}
     exec(compile(ADAPTER, "adapter.py", "exec"), adapter)
@@ -27,7 +27,7 @@ def test_a_warning_names_the_caller_of_an_adapter_once_each_place(package, monke
 
 
 def test_filters_may_ask_for_every_warning(monkeypatch):
-    monkeypatch.setattr("specgrad._warn._SHOWN", {})
+    monkeypatch.setattr("specgrad._warn._WARNED", set())
     for action, expected in (("ignore", 0), ("always", 3), ("default", 1)):
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter(action)
@@ -39,6 +39,16 @@ def test_filters_may_ask_for_every_warning(monkeypatch):
         for number in range(3):
             with pytest.raises(UserWarning, match=f"number {number}"):
                 warn_once(f"number {number}", UserWarning)
+
+
+def test_it_stays_at_once_whatever_else_looks_at_filters_in_between(monkeypatch):
+    monkeypatch.setattr("specgrad._warn._WARNED", set())
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("default")
+        for number in range(3):
+            warn_once(f"number {number}", UserWarning)
+            warnings.simplefilter("ignore", ImportWarning)
+    assert len(seen) == 1
 
 
 def test_arrays_of_a_class_of_the_caller_do_not_make_a_library_of_it():

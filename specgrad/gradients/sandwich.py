@@ -31,7 +31,7 @@ class DaleckiiKrein(_Sandwich):
 
     Nothing in it grows as eigenvalues approach each other. Under a truncation ``f`` is 0 on the dropped
     eigenvalues; across the cut ``F_ij = f(l_kept)/(l_kept - l_dropped)``, and there a gap rule decides, as in
-    `ThroughEigenvectors`; in second derivatives its antisymmetric part.
+    `ThroughEigenvectors`. In second derivatives its antisymmetric part stands for the outer ``1/gap``.
 
     Parameters
     ----------
