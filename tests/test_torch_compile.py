@@ -125,12 +125,12 @@ def test_compiled_for_any_size_and_number():
         torch.testing.assert_close(shifted(x, eps), specgrad_torch.covariance(x, eps=eps), **ROUNDING)
 
 
-@pytest.mark.parametrize(("number", "backend"), [(0.1, "aot_eager"), (np.float64(0.1), "eager")])
-def test_compiled_with_a_value_made_of_a_number_that_is_given(number, backend):
+@pytest.mark.parametrize(("number", "compiler"), [(0.1, "aot_eager"), (np.float64(0.1), "eager")])
+def test_compiled_with_a_value_made_of_a_number_that_is_given(number, compiler):
     def broadened(a, width):
         return specgrad_torch.eigh(a, gap=BroadenedGap(width)).eigenvectors[..., 0].square().sum()
 
-    a, general = matrices(SEPARATED), compiled(broadened, backend)
+    a, general = matrices(SEPARATED), compiled(broadened, compiler)
     measured, expected = (gradient(lambda a, f=f: f(a, number), a) for f in (general, broadened))
     torch.testing.assert_close(measured, expected, **ROUNDING)
 
