@@ -1,14 +1,14 @@
 """Every primitive as an operation of JAX's autodiff.
 
-The forward pass is a `jax.custom_jvp`, and its tangent is one operation, linear in the incoming tangents:
-that evaluates the primitive's jvp, and reverse mode, which transposes it, gets the primitive's vjp.
+The forward pass is one operation, and its tangent is another, linear in the incoming tangents: that evaluates
+the primitive's jvp, and reverse mode, which transposes it, gets the primitive's vjp.
 
-A `custom_jvp` alone would not do. Reverse mode inlines a ``custom_jvp`` that is applied to a tangent, so the
-rule of a primitive inside a rule would be lost, and the Hessian of a matrix function be wrong at ties. And
-a vjp is more than a transposed jvp: the rounding floor and the gauge policies look at the cotangent.
+A `jax.custom_jvp` would not do. Reverse mode inlines one that is applied to a tangent, or in a loop, so that
+its rule would be lost, and the Hessian of a matrix function be wrong at ties. And a vjp is more than a
+transposed jvp: the rounding floor and the gauge policies look at the cotangent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax import Array
-from jax.custom_derivatives import zero_from_primal
 from jax.extend.core import Primitive as Operation
 from jax.interpreters import ad, batching, mlir
 
@@ -30,7 +29,8 @@ class JaxBinding(Evaluate):
     """Applies primitives under JAX autodiff."""
 
     def apply(self, primitive: Primitive, *arrays: Array) -> tuple[Array, ...]:
-        return _operation(primitive, *_varying_alike(list(map(jax.numpy.asarray, arrays))))
+        operands = _varying_alike(list(map(jax.numpy.asarray, arrays)))
+        return tuple(_operation.bind(*operands, rule=_Rule(primitive, len(operands))))
 
     def view(self, array: Array) -> np.ndarray | None:
         if isinstance(array, np.ndarray):
@@ -41,23 +41,6 @@ class JaxBinding(Evaluate):
             return None
         # As a NumPy array: JAX would compile each check for each new shape.
         return np.asarray(value)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _operation(primitive: Primitive, *arrays: Array) -> tuple[Array, ...]:
-    return tuple(primitive.forward(*arrays))
-
-
-@_operation.defjvp
-def _with_tangents(primitive: Primitive, arrays: Sequence[Array], tangents: Sequence[Array]) -> Any:
-    outputs = _operation(primitive, *arrays)
-    given = (t if _moves(a) else None for a, t in zip(arrays, tangents, strict=True))
-    operands = (*arrays, *outputs, *_with_zeros(given, arrays))
-    found = _tangent_map.bind(*operands, rule=_Rule(primitive, len(arrays)))
-    # JAX wants the tangent of integers to have no numbers.
-    return outputs, tuple(
-        t if _moves(y) else zero_from_primal(y) for y, t in zip(outputs, found, strict=True)
-    )
 
 
 @dataclass(frozen=True)
@@ -80,9 +63,13 @@ class _Rule:
         def function(*groups: Any) -> list[Array]:
             return _with_zeros(derivative(JAX, *map(tuple, groups)), groups[like])
 
+        return self.batched(function)(*groups)
+
+    def batched(self, function: Callable[..., list[Array]]) -> Callable[..., list[Array]]:
+        """The function, under the `jax.vmap` that there are."""
         for _ in range(self.vmaps):
             function = jax.vmap(function)
-        return function(*groups)
+        return function
 
 
 def _varying_alike(arrays: Sequence[Array]) -> Sequence[Array]:
@@ -133,25 +120,62 @@ def _differentiate(operands: Sequence[Any], rates: Sequence[Any], rule: _Rule) -
     return _tangent_map.bind(*operands, rule=rule), along
 
 
-def _batch(operands: Sequence[Any], axes: Sequence[int | None], rule: _Rule) -> tuple[Any, Any]:
+def _with_tangents(arrays: Sequence[Array], tangents: Sequence[Any], rule: _Rule) -> tuple[Any, Any]:
+    outputs = _operation.bind(*arrays, rule=rule)
+    given = (
+        t if _moves(a) and not isinstance(t, ad.Zero) else None for a, t in zip(arrays, tangents, strict=True)
+    )
+    found = _tangent_map.bind(*arrays, *outputs, *_with_zeros(given, arrays), rule=rule)
+    # JAX wants the tangent of integers to have no numbers.
+    return outputs, [
+        t if _moves(y) else ad.Zero(jax.typeof(y).to_tangent_aval())
+        for y, t in zip(outputs, found, strict=True)
+    ]
+
+
+def _batch(
+    operation: Operation, operands: Sequence[Any], axes: Sequence[int | None], rule: _Rule
+) -> tuple[Any, Any]:
     pairs = list(zip(operands, axes, strict=True))
     length = next(x.shape[axis] for x, axis in pairs if axis is not None)
     ahead = [batching.bdim_at_front(x, axis, length) for x, axis in pairs]
-    found = _tangent_map.bind(*ahead, rule=replace(rule, vmaps=rule.vmaps + 1))
+    found = operation.bind(*ahead, rule=replace(rule, vmaps=rule.vmaps + 1))
     return found, [0] * len(found)
+
+
+def _forward(*arrays: Array, rule: _Rule) -> list[Array]:
+    def function(*arrays: Array) -> list[Array]:
+        return list(rule.primitive.forward(*arrays))
+
+    return rule.batched(function)(*arrays)
 
 
 def _evaluate(*operands: Array, rule: _Rule) -> list[Array]:
     return rule.evaluate(rule.primitive.jvp, 1, *rule.split(operands))
 
 
-_tangent_map = Operation("specgrad_tangent_map")
-_tangent_map.multiple_results = True
-_tangent_map.def_impl(_evaluate)
-_tangent_map.def_abstract_eval(lambda *operands, rule: list(map(_tangent_type, rule.split(operands)[1])))
-ad.primitive_jvps[_tangent_map] = _differentiate
+def _types(*arrays: Any, rule: _Rule) -> Any:
+    return jax.make_jaxpr(partial(_forward, rule=rule))(*arrays).out_avals
+
+
+def _registered(name: str, evaluate: Any, types: Any, differentiate: Any) -> Operation:
+    operation = Operation(name)
+    operation.multiple_results = True
+    operation.def_impl(evaluate)
+    operation.def_abstract_eval(types)
+    ad.primitive_jvps[operation] = differentiate
+    batching.primitive_batchers[operation] = partial(_batch, operation)
+    mlir.register_lowering(operation, mlir.lower_fun(evaluate, multiple_results=True))
+    return operation
+
+
+_operation = _registered("specgrad", _forward, _types, _with_tangents)
+_tangent_map = _registered(
+    "specgrad_tangent_map",
+    _evaluate,
+    lambda *operands, rule: list(map(_tangent_type, rule.split(operands)[1])),
+    _differentiate,
+)
 ad.primitive_transposes[_tangent_map] = _transpose
-batching.primitive_batchers[_tangent_map] = _batch
-mlir.register_lowering(_tangent_map, mlir.lower_fun(_evaluate, multiple_results=True))
 
 JAX = JaxBinding()

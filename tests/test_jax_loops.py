@@ -1,0 +1,50 @@
+"""Derivatives of loops of JAX, which take functions apart, are those of the function alone."""
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax", reason="jax is not installed")
+
+import jax.numpy as jnp  # noqa: E402
+
+import specgrad_jax  # noqa: E402
+from specgrad import FromDerivative, MaxRank  # noqa: E402
+
+TIED = np.diag([1.0, 1.0, 2.0])
+DIRECTION = np.array([[0.3, 1.0, 0.2], [1.0, -0.2, 0.5], [0.2, 0.5, 0.1]])
+SINE = FromDerivative(jnp.sin, jnp.cos)
+FUNCTIONS = {
+    "expm": specgrad_jax.expm,
+    "of callables": lambda a: specgrad_jax.matrix_function(a, SINE),
+    "a projector": lambda a: specgrad_jax.spectral_projector(a, MaxRank(1)),
+}
+LOOPS = {
+    "map": lambda f: lambda s: jax.lax.map(f, s[None])[0],
+    "scan": lambda f: lambda s: jax.lax.scan(lambda c, k: (c + k * f(s), None), 0.0, jnp.ones(1))[0],
+}
+ORDERS = {
+    "forward over reverse": lambda f: jax.jvp(jax.grad(f), (0.0,), (1.0,))[1],
+    "reverse over reverse": lambda f: jax.grad(jax.grad(f))(0.0),
+    "reverse over forward": lambda f: jax.grad(lambda s: jax.jvp(f, (s,), (1.0,))[1])(0.0),
+}
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_second_derivatives_at_a_tie(name, loop, order):
+    def alone(s):
+        return jnp.sum(FUNCTIONS[name](TIED + s * DIRECTION) ** 3)
+
+    step = 1e-5
+    slopes = [jax.grad(alone)(sign * step) for sign in (1.0, -1.0)]
+    expected = float(slopes[0] - slopes[1]) / (2 * step)
+    assert float(ORDERS[order](LOOPS[loop](alone))) == pytest.approx(expected, rel=1e-7, abs=1e-7)
