@@ -5,23 +5,29 @@ the primitive's jvp, and reverse mode, which transposes it, gets the primitive's
 
 A `jax.custom_jvp` would not do. Reverse mode inlines one that is applied to a tangent, or in a loop, so that
 its rule would be lost, and the Hessian of a matrix function be wrong at ties. And a vjp is more than a
-transposed jvp: the rounding floor and the gauge policies look at the cotangent.
+transposed jvp: the rounding floor and the gauge policies look at the cotangent. Only a primitive with parts
+that hold arrays, which JAX may trace and an operation cannot keep, has one for its forward pass.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
+from inspect import unwrap
+from types import FunctionType
 from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
+from jax.custom_derivatives import zero_from_primal
 from jax.extend.core import Primitive as Operation
 from jax.interpreters import ad, batching, mlir
 
 from specgrad.bind import Evaluate, Primitive
 
 __all__ = ["JAX", "JaxBinding"]
+
+_NUMBERS = (type(None), bool, int, float, str)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,10 @@ class JaxBinding(Evaluate):
 
     def apply(self, primitive: Primitive, *arrays: Array) -> tuple[Array, ...]:
         operands = _varying_alike(list(map(jax.numpy.asarray, arrays)))
-        return tuple(_operation.bind(*operands, rule=_Rule(primitive, len(operands))))
+        rule = _Rule(primitive, len(operands))
+        return tuple(
+            _operation.bind(*operands, rule=rule) if _is_closed(primitive) else _open(rule, *operands)
+        )
 
     def view(self, array: Array) -> np.ndarray | None:
         if isinstance(array, np.ndarray):
@@ -131,6 +140,33 @@ def _with_tangents(arrays: Sequence[Array], tangents: Sequence[Any], rule: _Rule
         t if _moves(y) else ad.Zero(jax.typeof(y).to_tangent_aval())
         for y, t in zip(outputs, found, strict=True)
     ]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _open(rule: _Rule, *arrays: Array) -> list[Array]:
+    return _forward(*arrays, rule=rule)
+
+
+@_open.defjvp
+def _open_with_tangents(rule: _Rule, arrays: Sequence[Array], tangents: Sequence[Array]) -> tuple[Any, Any]:
+    outputs = _open(rule, *arrays)
+    given = (t if _moves(a) else None for a, t in zip(arrays, tangents, strict=True))
+    found = _tangent_map.bind(*arrays, *outputs, *_with_zeros(given, arrays), rule=rule)
+    return outputs, [t if _moves(y) else zero_from_primal(y) for y, t in zip(outputs, found, strict=True)]
+
+
+def _is_closed(part: object) -> bool:
+    """Whether a value, and each function that it holds, is made of numbers and of no array."""
+    if isinstance(part, tuple):
+        return all(map(_is_closed, part))
+    if type(part) in _NUMBERS:
+        return True
+    if isinstance(function := unwrap(part) if callable(part) else None, FunctionType):
+        held = [cell.cell_contents for cell in function.__closure__ or ()]
+        held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+        return str(function.__module__).startswith("jax.") or all(type(each) in _NUMBERS for each in held)
+    is_frozen = is_dataclass(part) and type(part).__hash__ is not None
+    return is_frozen and all(_is_closed(getattr(part, each.name)) for each in fields(part))
 
 
 def _batch(

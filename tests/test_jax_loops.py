@@ -13,9 +13,16 @@ from specgrad import FromDerivative, MaxRank  # noqa: E402
 TIED = np.diag([1.0, 1.0, 2.0])
 DIRECTION = np.array([[0.3, 1.0, 0.2], [1.0, -0.2, 0.5], [0.2, 0.5, 0.1]])
 SINE = FromDerivative(jnp.sin, jnp.cos)
+
+
+def slow(rate):
+    return FromDerivative(lambda x: jnp.sin(rate * x), lambda x: rate * jnp.cos(rate * x))
+
+
 FUNCTIONS = {
     "expm": specgrad_jax.expm,
     "of callables": lambda a: specgrad_jax.matrix_function(a, SINE),
+    "of callables with a number": lambda a: specgrad_jax.matrix_function(a, slow(0.5)),
     "a projector": lambda a: specgrad_jax.spectral_projector(a, MaxRank(1)),
 }
 LOOPS = {
@@ -48,3 +55,14 @@ def test_second_derivatives_at_a_tie(name, loop, order):
     slopes = [jax.grad(alone)(sign * step) for sign in (1.0, -1.0)]
     expected = float(slopes[0] - slopes[1]) / (2 * step)
     assert float(ORDERS[order](LOOPS[loop](alone))) == pytest.approx(expected, rel=1e-7, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "transform", [jax.jit, lambda f: lambda a, rate: jax.vmap(f, (None, 0))(a, rate[None])[0]]
+)
+def test_a_function_may_close_over_a_number_that_is_traced(transform):
+    def loss(a, rate):
+        return jnp.sum(specgrad_jax.matrix_function(a, slow(rate)) * DIRECTION)
+
+    expected = jax.grad(loss)(TIED, 0.5)
+    np.testing.assert_allclose(transform(jax.grad(loss))(TIED, jnp.asarray(0.5)), expected, atol=1e-12)
