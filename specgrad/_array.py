@@ -206,22 +206,22 @@ def differences(values: Array) -> Array:
     return as_row(values) - as_column(values)
 
 
-def positions(like: Array) -> Array:
-    """``0, 1, ..., n - 1`` along the last axis, with as many axes as `like`, on which JAX may insist."""
-    xp, n = namespace(like), like.shape[-1]
-    return xp.reshape(xp.arange(n, device=device(like)), (*(1,) * (like.ndim - 1), n))
+def positions(size: int, like: Array) -> Array:
+    """``0, 1, ..., size - 1`` along the last axis, with as many axes as `like`, on which JAX may insist."""
+    xp = namespace(like)
+    return xp.reshape(xp.arange(size, device=device(like)), (*(1,) * (like.ndim - 1), size))
 
 
 def identity(like: Array) -> Array:
     """The identity in the precision of `like`, shape (..., n, n), and with as many axes."""
     # Not by `eye`, which some compilers take for a write into a view.
-    row = positions(like)
+    row = positions(like.shape[-1], like)
     return namespace(like).astype(row.mT == row, like.dtype)
 
 
 def off_diagonal(values: Array) -> Array:
     """The mask of pairs that is False on the diagonal, with an axis more than `values`, shape (..., n)."""
-    position = positions(values)
+    position = positions(values.shape[-1], values)
     return as_row(position) != as_column(position)
 
 

@@ -15,7 +15,7 @@ def without_wrappers(numpy: Namespace) -> Namespace:
     ufuncs = {"all": numpy.logical_and, "any": numpy.logical_or, "max": numpy.maximum, "min": numpy.minimum}
     ufuncs["sum"] = numpy.add
     reductions = {name: partial(ufunc.reduce, axis=None) for name, ufunc in ufuncs.items()}
-    others = {"astype": _astype, "cumulative_sum": numpy.add.accumulate, "flip": _flip, "reshape": _reshape}
+    others = {"astype": _astype, "cumulative_sum": numpy.cumsum, "flip": _flip, "reshape": _reshape}
     return SimpleNamespace(**{**vars(numpy), **reductions, **others})
 
 

@@ -46,7 +46,7 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
 
 def as_number(number: Any, argument: str) -> float:
     """An argument as a finite number of Python's own, or an error that names it."""
-    if type(number) not in _PYTHON and not isinstance(number, Real):  # the second is slow
+    if type(number) not in _PYTHON and not isinstance(number := _out_of_array(number), Real):
         raise TypeError(f"{argument} is {number!r}, and a number is needed.")
     if not -inf < number < inf:
         raise ValueError(f"{argument} is {number}, and a finite number is needed.")

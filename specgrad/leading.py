@@ -18,15 +18,14 @@ def rank_of(marks: Array) -> Array:
     xp, size = namespace(marks), marks.shape[-1]
     if size == 0:
         return xp.zeros(marks.shape[:-1], dtype=xp.int32, device=device(marks))
-    position = xp.astype(positions(marks), xp.int32)
+    position = xp.astype(positions(size, marks), xp.int32)
     return xp.min(xp.where(marks, size, xp.maximum(position, xp.ones_like(position))), axis=-1)
 
 
 def leading(rank: Array, size: int) -> Array:
     """The mask (..., size) of the first `rank` positions; `rank` (...) is an integer."""
     rank = rank[..., None]
-    position = namespace(rank).arange(size, dtype=rank.dtype, device=device(rank))
-    return namespace(rank).reshape(position, (*(1,) * (rank.ndim - 1), size)) < rank
+    return positions(size, rank) < rank
 
 
 def stand_in(values: Array, kept: Array) -> Array:

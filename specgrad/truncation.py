@@ -92,7 +92,7 @@ class MaxRank(_Combines):
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
         # Not broadcast: made of the eigenvalues, the mask is placed as they are on several devices.
-        return xp.zeros_like(values, dtype=xp.bool) | (positions(values) < self.rank)
+        return xp.zeros_like(values, dtype=xp.bool) | (positions(values.shape[-1], values) < self.rank)
 
 
 @dataclass(frozen=True)

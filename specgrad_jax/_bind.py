@@ -131,10 +131,8 @@ def _differentiate(operands: Sequence[Any], rates: Sequence[Any], rule: _Rule) -
 
 def _with_tangents(arrays: Sequence[Array], tangents: Sequence[Any], rule: _Rule) -> tuple[Any, Any]:
     outputs = _operation.bind(*arrays, rule=rule)
-    given = (
-        t if _moves(a) and not isinstance(t, ad.Zero) else None for a, t in zip(arrays, tangents, strict=True)
-    )
-    found = _tangent_map.bind(*arrays, *outputs, *_with_zeros(given, arrays), rule=rule)
+    given = (None if isinstance(tangent, ad.Zero) else tangent for tangent in tangents)
+    found = _along(arrays, outputs, given, rule)
     # JAX wants the tangent of integers to have no numbers.
     return outputs, [
         t if _moves(y) else ad.Zero(jax.typeof(y).to_tangent_aval())
@@ -150,9 +148,17 @@ def _open(rule: _Rule, *arrays: Array) -> list[Array]:
 @_open.defjvp
 def _open_with_tangents(rule: _Rule, arrays: Sequence[Array], tangents: Sequence[Array]) -> tuple[Any, Any]:
     outputs = _open(rule, *arrays)
-    given = (t if _moves(a) else None for a, t in zip(arrays, tangents, strict=True))
-    found = _tangent_map.bind(*arrays, *outputs, *_with_zeros(given, arrays), rule=rule)
+    found = _along(arrays, outputs, tangents, rule)
     return outputs, [t if _moves(y) else zero_from_primal(y) for y, t in zip(outputs, found, strict=True)]
+
+
+def _along(
+    arrays: Sequence[Array], outputs: Sequence[Array], tangents: Iterable[Any], rule: _Rule
+) -> list[Array]:
+    """The tangents of the outputs from those of the arrays, None for zero; those of integers do not count."""
+    given = (t if _moves(a) else None for a, t in zip(arrays, tangents, strict=True))
+    found: list[Array] = _tangent_map.bind(*arrays, *outputs, *_with_zeros(given, arrays), rule=rule)
+    return found
 
 
 def _is_closed(part: object) -> bool:

@@ -25,6 +25,7 @@ from specgrad import (
     ThroughSolver,
     WarnGauge,
     WarnResidual,
+    covariance,
     eigh,
     eigvalsh,
     sqrtm,
@@ -148,3 +149,10 @@ def test_an_array_of_numpy_without_axes_is_a_number():
 def test_a_truth_value_is_no_whole_number():
     with pytest.raises(ValueError, match="MaxRank needs an integer"):
         MaxRank(True)
+
+
+def test_an_argument_takes_the_numbers_of_numpy_too():
+    x = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(covariance(x, eps=np.asarray(0.5)), covariance(x, eps=0.5))
+    with pytest.raises(TypeError, match="and a number is needed"):
+        covariance(x, eps=np.asarray([0.5]))

@@ -66,3 +66,16 @@ def test_a_function_may_close_over_a_number_that_is_traced(transform):
 
     expected = jax.grad(loss)(TIED, 0.5)
     np.testing.assert_allclose(transform(jax.grad(loss))(TIED, jnp.asarray(0.5)), expected, atol=1e-12)
+
+
+def test_a_function_may_close_over_arrays():
+    """With a rank among the outputs, which has no tangent."""
+
+    def loss(rate):
+        function = slow(rate)
+        return lambda a: jnp.sum(specgrad_jax.matrix_function(a, function, truncation=MaxRank(2)) ** 3)
+
+    a = TIED + 0.1 * DIRECTION
+    for derivative in (jax.grad, jax.hessian):
+        found, expected = (derivative(loss(rate))(a) for rate in (jnp.asarray(0.5), 0.5))
+        np.testing.assert_allclose(found, expected, atol=1e-12)

@@ -157,3 +157,9 @@ def test_a_compiled_matrix_function_keeps_its_gradient_at_a_tie():
         loss(x).backward()
         gradients.append(x.grad)
     torch.testing.assert_close(*gradients)
+
+
+def test_a_parameter_to_be_learnt_is_no_option():
+    exponent = torch.nn.Parameter(torch.tensor(0.5))
+    with pytest.raises(TypeError, match=r"no gradient flows to it, so convert it by float\(\)"):
+        specgrad_torch.powm(torch.eye(2), exponent)

@@ -90,7 +90,7 @@ class CovariancePooling(nn.Module):
         super().__init__()
         self.num_features, self.function, self.eps = num_features, function, eps
         require_whole(1, self, "num_features")
-        self.reduction: Any = reduction
+        self.reduction: Any = reduction  # a number until it is checked
         if reduction is not None:
             require_whole(1, self, "reduction")
         require_at_least(0, self, "eps")
