@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from specgrad._array import device, is_array, is_complex, namespace
+from specgrad._array import device
+from specgrad._namespace import is_array, is_complex, namespace
 from specgrad._typing import Array, Namespace
 
 __all__ = ["Form"]

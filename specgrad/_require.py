@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "as_nonnegative",
     "as_number",
+    "as_whole",
     "require",
     "require_above",
     "require_at_least",
@@ -54,11 +55,19 @@ def as_number(number: Any, argument: str) -> float:
 
 
 def as_nonnegative(number: Any, argument: str) -> float:
-    """The same for a number of at least 0."""
+    """An argument as a finite number of at least 0, of Python's own, or an error that names it."""
     found = as_number(number, argument)
     if found < 0:
         raise ValueError(f"{argument} is {number}, and a number of at least 0 is needed.")
     return found
+
+
+def as_whole(number: Any, argument: str, least: int) -> int:
+    """An argument as an integer of Python's own, `least` or larger, or an error that names it."""
+    if not _is_whole(found := _out_of_array(number), least):
+        error = ValueError if _is_whole(found, -inf) else TypeError
+        raise error(f"{argument} is {number!r}, and an integer of at least {least} is needed.")
+    return int(found)
 
 
 def require_above(least: float, value: object, name: str) -> None:
@@ -74,10 +83,7 @@ def require_at_least(least: float, value: object, name: str) -> None:
 def require_whole(least: int, value: object, name: str) -> None:
     """Raise unless a number of a value is an integer, also by type, no truth value, and `least` or larger."""
 
-    def holds(number: Any) -> bool:
-        return type(number) is not bool and isinstance(number, Integral) and bool(number >= least)  # type: ignore[operator]
-
-    require(value, name, f"an integer of at least {least}", holds)
+    require(value, name, f"an integer of at least {least}", lambda number: _is_whole(number, least))
 
 
 def require_method(value: object, method: str, argument: str, example: str) -> None:
@@ -90,6 +96,10 @@ def require_method(value: object, method: str, argument: str, example: str) -> N
         raise TypeError(
             f"{argument} is {value!r}, and a value with a method {method} is needed, such as {example}."
         )
+
+
+def _is_whole(number: Any, least: float) -> bool:
+    return type(number) is not bool and isinstance(number, Integral) and bool(number >= least)  # type: ignore[operator]
 
 
 def _axes(number: object) -> int:

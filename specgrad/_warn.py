@@ -4,7 +4,7 @@ import sys
 import warnings
 from typing import Any
 
-from specgrad._array import libraries
+from specgrad._namespace import libraries
 
 __all__ = ["warn_once"]
 

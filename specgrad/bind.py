@@ -11,7 +11,7 @@ from functools import wraps
 from inspect import signature
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from specgrad._array import is_readable
+from specgrad._namespace import is_readable
 from specgrad._typing import Array, Arrays
 from specgrad._warn import warn_once
 

@@ -1,6 +1,5 @@
 """Eigendecompositions of Hermitian matrices with stable derivatives."""
 
-from specgrad._array import eps
 from specgrad._require import require_method
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding, differentiable
@@ -10,7 +9,7 @@ from specgrad.primitives import Eigh, TruncatedEigh
 from specgrad.results import EighResult, TruncatedEighResult
 from specgrad.solvers import DenseEigh, Solver, has_own_derivative, prepare, require_complete
 from specgrad.truncation import Truncation
-from specgrad.validation import require_hermitian, require_matrices, to_computing_precision
+from specgrad.validation import hermitian_input
 
 __all__ = ["eigh", "eigvalsh"]
 
@@ -147,10 +146,7 @@ def _decompose(
     check_finite: bool,
 ) -> Arrays:
     """The outputs of the primitive."""
-    require_matrices(a, "a")
-    precision, a = eps(a), to_computing_precision(a)
-    looked_at = binding.view(a) if check_finite else None
-    exactly_hermitian = None if looked_at is None else require_hermitian(looked_at, "a", precision)
+    a, exactly_hermitian = hermitian_input(binding, a, "a", check_finite)
     return binding.apply(binding.built(_primitive, gap, solver, truncation, gauge, exactly_hermitian), a)
 
 

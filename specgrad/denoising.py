@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import eps, namespace, real_part
+from specgrad._array import real_part
+from specgrad._namespace import namespace
 from specgrad._require import as_number, require_at_least, require_method
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
@@ -20,12 +21,7 @@ from specgrad.samples import (
 )
 from specgrad.solvers import DenseEigh, Solver
 from specgrad.truncation import EnergyRatio, Truncation
-from specgrad.validation import (
-    first_index,
-    require_hermitian,
-    require_matrices,
-    to_computing_precision,
-)
+from specgrad.validation import first_index, hermitian_input
 
 __all__ = ["Standardise", "denoising_matrix", "pca_denoise"]
 
@@ -187,12 +183,10 @@ def denoising_matrix(
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
-    require_matrices(covariance, "covariance")
     require_method(truncation, "keep", "truncation", "MaxRank(4)")
     method, matrix = binding.built(_matrix, (One(), solver, gradient, truncation), scaling)
-    precision, covariance = eps(covariance), to_computing_precision(covariance)
+    covariance, _ = hermitian_input(binding, covariance, "covariance", check_finite)
     if check_finite and (seen := binding.view(covariance)) is not None:
-        require_hermitian(seen, "covariance", precision)
         _require_variances(seen, scaling)
     outputs = binding.apply(matrix, covariance)
     method.report(binding, outputs, check_finite)

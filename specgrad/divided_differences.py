@@ -5,10 +5,10 @@ r"""Divided differences where no closed form is at hand: as means of a derivativ
 
 By Gauss-Legendre quadrature there is no subtraction, so close arguments do no harm. With 7 points the
 error is below rounding as long as the arguments differ by at most a quarter of the distance over which the
-derivative changes by its own size, such as that from a singularity; for others the difference quotient loses
-one digit, and in second differences of a power close to 0 or 1 as many more as these are small by. Where
-nobody says how long that distance is, the quotient tells whether the mean can be trusted, within its own
-rounding.
+derivative changes by its own size, such as that from a singularity. For others there is the difference
+quotient, which loses about one digit; second differences of a power with exponent ``p`` close to 0 or 1 lose
+``log10(1/|p|)`` or ``log10(1/|p - 1|)`` more. Where nobody says how long that distance is, the quotient tells
+whether the mean can be trusted, within its own rounding.
 
 Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), appendix B.16.
 """
@@ -16,7 +16,7 @@ Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), appendix B.16.
 from collections.abc import Callable
 from typing import Protocol
 
-from specgrad._array import eps, namespace
+from specgrad._namespace import eps, namespace
 from specgrad._typing import Array
 
 __all__ = [

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from specgrad._array import is_array, is_complex, is_floating, namespace
+from specgrad._namespace import is_array, is_complex, is_floating, namespace
 from specgrad._typing import Array
 
 __all__ = ["Domain", "NonNegative", "NonZero", "Positive", "answer_of", "domain_of"]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Protocol
 
-from specgrad._array import eps, namespace
+from specgrad._namespace import eps, namespace
 from specgrad._require import require
 from specgrad._typing import Array
 from specgrad.divided_differences import second_from_first_or_mean

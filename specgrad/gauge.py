@@ -9,14 +9,8 @@ has no derivative in any library. A gauge policy is a frozen value with ``apply`
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import (
-    adjoint,
-    as_row,
-    differences,
-    eps,
-    is_complex,
-    namespace,
-)
+from specgrad._array import adjoint, as_row, differences
+from specgrad._namespace import eps, is_complex, namespace
 from specgrad._require import require_at_least
 from specgrad._typing import Array
 from specgrad._warn import warn_once
@@ -39,7 +33,7 @@ class GaugeWarning(UserWarning):
 
 
 class GaugeError(ValueError):
-    """The same, raised by `RaiseGauge`."""
+    """A loss depends on the phase of an eigenvector or the basis inside a tie; raised by `RaiseGauge`."""
 
 
 class GaugePolicy(Protocol):

@@ -1,9 +1,10 @@
 """The leading eigenvalues: what a truncation keeps, as a mask (..., n) and as a rank (...)."""
 
-from specgrad._array import device, namespace, positions, take_columns
+from specgrad._array import device, positions, take_columns
+from specgrad._namespace import namespace
 from specgrad._typing import Array
 
-__all__ = ["by_magnitude", "leading", "rank_of", "stand_in"]
+__all__ = ["by_magnitude", "kept_or_leading", "leading", "rank_of"]
 
 
 def by_magnitude(values: Array, vectors: Array) -> tuple[Array, Array]:
@@ -28,6 +29,6 @@ def leading(rank: Array, size: int) -> Array:
     return positions(size, rank) < rank
 
 
-def stand_in(values: Array, kept: Array) -> Array:
-    """The eigenvalues with the leading one in place of those dropped, where a function may be undefined."""
+def kept_or_leading(values: Array, kept: Array) -> Array:
+    """The eigenvalues, with the leading one in place of those dropped, where a function may be undefined."""
     return values if values.shape[-1] == 0 else namespace(values).where(kept, values, values[..., :1])

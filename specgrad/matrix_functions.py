@@ -1,6 +1,6 @@
 r"""Functions of Hermitian matrices with derivatives that are exact at every gap, ties included."""
 
-from specgrad._array import eps, identity
+from specgrad._array import plus_identity
 from specgrad._require import require_method
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
@@ -9,7 +9,7 @@ from specgrad.gradients import GradientRule
 from specgrad.method import Choices, Method
 from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.truncation import Truncation
-from specgrad.validation import require_hermitian, require_matrices, to_computing_precision
+from specgrad.validation import hermitian_input
 
 __all__ = ["evaluate", "matrix_function", "spectral_projector"]
 
@@ -145,12 +145,9 @@ def evaluate(
     shift: float = 0.0,
 ) -> Array:
     """``f(A + shift I)`` on a binding, by the method of these choices, after the checks that all share."""
-    require_matrices(a, name)
-    precision, a = eps(a), to_computing_precision(a)
-    looked_at = binding.view(a) if check_finite else None
-    exactly_hermitian = None if looked_at is None else require_hermitian(looked_at, name, precision)
+    a, exactly_hermitian = hermitian_input(binding, a, name, check_finite)
     method, primitive = binding.built(_prepared, choices, exactly_hermitian)
-    outputs = binding.apply(primitive, a + shift * identity(a) if shift else a)
+    outputs = binding.apply(primitive, plus_identity(a, shift))
     method.report(binding, outputs, check_finite)
     return outputs[0]
 

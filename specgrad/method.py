@@ -27,7 +27,7 @@ from specgrad.validation import require_domain
 __all__ = ["Choices", "Method", "knows_truncation"]
 
 Choices: TypeAlias = tuple[MatrixFunction, Solver | RootSolver, GradientRule | None, Truncation | None]
-"""What a `Method` is made of."""
+"""What a `Method` is made of, before it is checked: by these a binding finds one that it has built."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,15 @@ class Method:
         solver = cast(Solver, self.solver)
         return ThroughSolver(solver) if has_own_derivative(solver) else _EXACT
 
+    @property
+    def _is_of_root(self) -> bool:
+        return isinstance(self.function, Sqrt | InverseSqrt)
+
     def _require_root(self) -> None:
         """Raise if a solver of roots is asked for more."""
         if not is_root_solver(self.solver):
             return
-        is_root = isinstance(self.function, Sqrt | InverseSqrt)
-        if not is_root or self.gradient is not None or self.truncation is not None:
+        if not self._is_of_root or self.gradient is not None or self.truncation is not None:
             raise ValueError(
                 f"{self.solver} computes square roots and inverse square roots by products and "
                 f"differentiates its own steps; it was given {self.function}, gradient={self.gradient} and "
@@ -151,8 +154,7 @@ class Method:
 
     def _require_partners(self) -> None:
         """Raise for a gradient rule that does not go with the function or a truncation."""
-        is_root = isinstance(self.function, Sqrt | InverseSqrt)
-        if isinstance(self.gradient, NewtonSchulzGradient) and not is_root:
+        if isinstance(self.gradient, NewtonSchulzGradient) and not self._is_of_root:
             raise ValueError(
                 f"{self.gradient} differentiates square roots and inverse square roots, and was given "
                 f"{self.function}. Use gradient=DaleckiiKrein()."

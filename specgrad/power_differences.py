@@ -11,7 +11,7 @@ and for arguments of opposite sign to rounding of the largest term.
 Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), appendix B.16.
 """
 
-from specgrad._array import namespace
+from specgrad._namespace import namespace
 from specgrad._typing import Array
 from specgrad.divided_differences import ascending
 

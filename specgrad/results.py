@@ -13,7 +13,7 @@ class EighResult(NamedTuple):
     Attributes
     ----------
     eigenvalues : array, shape (..., n)
-        Real, ascending.
+        Real, ascending, in the precision of the eigenvectors.
     eigenvectors : array, shape (..., n, n)
         Orthonormal columns; column ``j`` belongs to ``eigenvalues[..., j]``.
     """
@@ -28,8 +28,8 @@ class TruncatedEighResult(NamedTuple):
     Attributes
     ----------
     eigenvalues : array, shape (..., m)
-        Real, by descending magnitude; 0 beyond the rank. ``m`` is ``min(k, n)`` for a bare
-        ``MaxRank(k)`` and ``n`` for every other truncation.
+        Real, in the precision of the eigenvectors, by descending magnitude; 0 beyond the rank. ``m`` is
+        ``min(k, n)`` for a bare ``MaxRank(k)`` and ``n`` for every other truncation.
     eigenvectors : array, shape (..., n, m)
         Orthonormal columns up to the rank, zero columns beyond it.
     rank : integer array, shape (...)
@@ -42,7 +42,7 @@ class TruncatedEighResult(NamedTuple):
 
 
 class WhiteningResult(NamedTuple):
-    """Whitened data, and what whitens other data alike: ``matrix @ (x - mean)``.
+    """Whitened data, and what whitens other data alike: ``matrix @ (x - mean)``, in one dtype with it.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class WhiteningResult(NamedTuple):
 
 
 class DenoisingResult(NamedTuple):
-    """Denoised data, and what denoises other data alike: ``matrix @ (x - mean)``.
+    """Denoised data, and what denoises other data alike: ``matrix @ (x - mean)``, in one dtype with it.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
 """Checks of data, variables in rows and samples last, with errors that say what to do."""
 
-from specgrad._array import is_array, is_complex, is_floating, namespace
-from specgrad._require import as_number
+from specgrad._namespace import is_array, is_complex, is_floating, namespace
+from specgrad._require import as_number, as_whole
 from specgrad._typing import Array, Arrays
 from specgrad.validation import first_index, require_floating, to_computing_precision
 
@@ -90,9 +90,7 @@ def require_affine(weight: Array | None, bias: Array | None, x: Array) -> None:
 
 def require_groups(groups: int, x: Array) -> None:
     """Raise unless the groups are of equal size."""
-    if not isinstance(as_number(groups, "groups"), int):
-        raise TypeError(f"groups is {groups!r}, and a whole number of groups is needed.")
-    if groups < 1 or x.shape[-2] % groups:
+    if x.shape[-2] % as_whole(groups, "groups", 1):
         raise ValueError(
             f"groups={groups} does not divide the {x.shape[-2]} variables of x, which has shape "
             f"{tuple(x.shape)}: groups of equal size are needed."

@@ -169,9 +169,10 @@ def covariance_pool(
 
 
 def shifted(choices: Choices, eps: float) -> tuple[Choices, float]:
-    """Choices for another function and the rest of the shift, such that ``g(C + rest I) = f(C + eps I)``.
+    """The choices and the number for the diagonal by which ``f(C + eps I)`` is computed from ``C``.
 
-    A truncation should see the covariance itself, whose null directions are 0 to rounding.
+    With a truncation the shift moves into the function, and nothing is left for the diagonal: a truncation
+    should see the covariance itself, whose null directions are 0 to rounding.
     """
     function, solver, gradient, truncation = choices
     if truncation is None or not eps:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from specgrad._array import is_array, namespace
 from specgrad._forms import Form
+from specgrad._namespace import is_array, namespace
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Evaluate, Primitive
 

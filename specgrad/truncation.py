@@ -1,14 +1,14 @@
 """Truncations: which eigenvalues to keep, as frozen values that combine with ``&`` and ``|``.
 
 Any frozen dataclass with a method ``keep(a, values, vectors)`` is one. Eigenvalues come largest magnitude
-first, and it marks those it would keep. The rank is the length of the leading run of marks, never below 1:
-marks need not be monotone, and a break condition of an iteration becomes a mark that ends the run.
+first, and it marks those it would keep. The rank is the length of the leading run of marks, never below 1.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import adjoint, column_products, eps, namespace, positions, real_part
+from specgrad._array import adjoint, column_products, positions, real_part
+from specgrad._namespace import eps, namespace
 from specgrad._require import require, require_above, require_whole
 from specgrad._typing import Array
 
@@ -178,7 +178,7 @@ class EnergyRatio(_Combines):
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)
         if self.ratio == 1 or values.shape[-1] == 0:
-            return values == values
+            return values == values  # all but NaN
         size, unit = values.shape[-1], eps(values)
         energy = xp.abs(values) * (1.0 / size)  # so that no sum leaves the range
         rest = xp.flip(xp.cumulative_sum(xp.flip(energy, axis=-1), axis=-1), axis=-1)
@@ -230,7 +230,7 @@ class RayleighMismatch(_Combines):
 
 @dataclass(frozen=True)
 class Both(_Combines):
-    """Keep what both truncations keep, ``first & second``."""
+    """Keep what both truncations keep: what ``MaxRank(4) & EigenvalueFloor()`` makes."""
 
     first: Truncation
     second: Truncation
@@ -241,7 +241,7 @@ class Both(_Combines):
 
 @dataclass(frozen=True)
 class Either(_Combines):
-    """Keep what either truncation keeps, ``first | second``."""
+    """Keep what either truncation keeps: what ``MaxRank(4) | EnergyRatio(0.9)`` makes."""
 
     first: Truncation
     second: Truncation

@@ -1,13 +1,16 @@
 """Checks of arguments, with errors that say what was given, what is needed and what to do."""
 
-from specgrad._array import adjoint, eps, is_array, is_complex, is_floating, is_half, namespace
+from specgrad._array import adjoint
+from specgrad._namespace import eps, is_array, is_complex, is_floating, is_half, namespace
 from specgrad._typing import Array
+from specgrad.bind import Viewer
 from specgrad.domains import Domain, NonZero
 from specgrad.leading import leading
 
 __all__ = [
     "batch_index",
     "first_index",
+    "hermitian_input",
     "require_domain",
     "require_floating",
     "require_hermitian",
@@ -78,6 +81,18 @@ def require_hermitian(a: Array, name: str, precision: float) -> bool:
     )
 
 
+def hermitian_input(viewer: Viewer, a: Array, name: str, look: bool) -> tuple[Array, bool | None]:
+    """Hermitian matrices in their computing precision, and whether they are so to the last bit.
+
+    Raises unless `a` is an array of square matrices, finite and Hermitian to rounding; of the values only if
+    it is to `look`, and where it can. None for the second where nobody has looked.
+    """
+    require_matrices(a, name)
+    precision, a = eps(a), to_computing_precision(a)
+    seen = viewer.view(a) if look else None
+    return a, None if seen is None else require_hermitian(seen, name, precision)
+
+
 def require_domain(values: Array, rank: Array | None, function: object, domain: Domain) -> None:
     """Raise if an eigenvalue that is kept lies outside the domain; both arrays must be readable.
 
@@ -96,7 +111,7 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
     index = first_index(xp.any(outside, axis=-1))
     smallest = float(xp.min(xp.where(outside, values, xp.inf), axis=-1)[index])
     largest = float(magnitude[(*index, 0)])
-    if largest == 0:
+    if largest == 0 and not domain.start:
         raise ValueError(
             f"{function} is not defined at 0, and the matrix at batch index {index} is zero: add a positive "
             "number to its diagonal."
@@ -122,7 +137,8 @@ def _remedy(domain: Domain, smallest: float, rounding: float, leads: bool) -> st
     # A truncation keeps the leading one.
     floor = f"absolute={start}" if domain.start else ""
     drop = "" if leads else f", or drop such eigenvalues with truncation=EigenvalueFloor({floor})"
-    shift = 2 * rounding - 1.1 * min(smallest - domain.start, 0.0)  # printed in two digits
+    # A tenth more than is needed, as the message shows two digits and might round down.
+    shift = 2 * rounding - 1.1 * min(smallest - domain.start, 0.0)
     return f"Add at least {shift:.1e} to the diagonal{drop}."
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from specgrad._array import namespace
+from specgrad._namespace import namespace
 from specgrad.solvers import Solver, without_looking
 from specgrad_cupy._require import cupy
 from specgrad_cupy.auto import AutoSolver

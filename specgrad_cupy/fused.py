@@ -29,7 +29,7 @@ _PARAMETERS: dict[type, Callable[[Any, Any], Any]] = {
     ExactGap: lambda rule, values: float(rule.noise is not None),
     MaskedGap: lambda rule, values: rule.tie_width(values)[..., None],
     BroadenedGap: lambda rule, values: rule.relative_width(values),
-    ClippedGap: lambda rule, values: rule.limit,
+    ClippedGap: lambda rule, values: rule.largest(values),
     PowerIterationGap: lambda rule, values: rule.steps,
     BalancedPowerIterationGap: lambda rule, values: rule.steps,
     TaylorGap: lambda rule, values: rule.degree,

@@ -52,7 +52,7 @@ PAIR_BODIES = {
     """,
     "ClippedGap": r"""
         T gap = y - x;
-        k = fabs(gap) * parameter > 1 ? 1 / gap : gap > 0 ? parameter : gap < 0 ? -parameter : T(0);
+        k = fabs(gap) > 1 / parameter ? 1 / gap : gap > 0 ? parameter : gap < 0 ? -parameter : T(0);
     """,
     "PowerIterationGap": r"""
         Ratio<T> ratio(x, y, row, column, negligible);

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from specgrad._array import adjoint, as_row, eps, identity, namespace
+from specgrad._array import adjoint, as_row, identity
+from specgrad._namespace import eps, namespace
 from specgrad._require import require_at_least, require_method
-from specgrad.solvers import Solver
+from specgrad.solvers import Solver, replaced
 
 __all__ = ["Repaired"]
 
@@ -44,14 +45,11 @@ class Repaired:
         values, vectors = self.first.solve(a)
         if 0 in a.shape:
             return values, vectors
-        failed = ~(self.residual(a, values, vectors) <= self.tolerance)
-        if not bool(xp.any(failed)):
+        where = ~(self.residual(a, values, vectors) <= self.tolerance)
+        if not bool(xp.any(where)):
             return values, vectors
-        again = self.second.solve(xp.where(failed[..., None, None], a, identity(a)))
-        return (
-            xp.where(failed[..., None], again[0], values),
-            xp.where(failed[..., None, None], again[1], vectors),
-        )
+        again = self.second.solve(xp.where(where[..., None, None], a, identity(a)))
+        return replaced(where, again, (values, vectors))
 
     def residual(self, a: Any, values: Any, vectors: Any) -> Any:
         """The larger of the residuals of decomposition and orthogonality, shape (...)."""

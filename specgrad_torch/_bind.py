@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specgrad._array import is_array, is_floating, namespace
+from specgrad._namespace import is_array, is_floating, namespace
 from specgrad.bind import Evaluate, Primitive
 from specgrad.portable import portable_methods
 from specgrad_torch import _views

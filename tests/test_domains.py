@@ -155,6 +155,15 @@ def test_a_zero_matrix_gets_advice_that_works():
             specgrad.inv_sqrtm(np.zeros((2, 2)), **options)
 
 
+def test_a_zero_matrix_below_a_shifted_domain_gets_advice_that_works():
+    root_above_one = Shifted(Sqrt(), -1.0)
+    with pytest.raises(ValueError, match="difference from 1 is nonnegative") as caught:
+        specgrad.matrix_function(np.zeros((2, 2)), root_above_one)
+    shift = float(re.search(r"at least (\S+) to", str(caught.value)).group(1))
+    assert 1.0 <= shift < 1.2
+    specgrad.matrix_function(shift * np.eye(2), root_above_one)
+
+
 def test_one_has_no_slope(backend):
     x = backend.array(np.array([1.0, 2.0]))
     assert not np.any(backend.numpy(One().divided_difference(x, x)))

@@ -26,7 +26,8 @@ from specgrad import (
     vjp,
     zca_whiten,
 )
-from specgrad._array import differences, namespace
+from specgrad._array import differences
+from specgrad._namespace import namespace
 from specgrad.solvers import DenseEigh
 
 

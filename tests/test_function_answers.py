@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from specgrad import FromDerivative, matrix_function, vjp
-from specgrad._array import namespace
+from specgrad._namespace import namespace
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from specgrad import (
     vjp,
     zca_whiten,
 )
-from specgrad._array import namespace
+from specgrad._namespace import namespace
 from specgrad.solvers import DenseEigh
 from specgrad.testing import check_solver
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from specgrad import EigenvalueFloor, MaxRank, PowerIteration, PowerIterationGap, eigh, jvp, vjp
-from specgrad._array import namespace
+from specgrad._namespace import namespace
 from specgrad.derivatives import power_iteration
 from specgrad.testing import LinearLoss, check_gradient, random_hermitian
 

@@ -7,7 +7,7 @@ import pytest
 
 from specgrad import ConvergenceError, DenseEigh, DenseSVD, Fallback, eigh, vjp
 from specgrad.bind import Evaluate
-from specgrad.solvers import Guarded, HermitianPart
+from specgrad.solvers.guard import Guarded, HermitianPart
 from specgrad.testing import check_solver, random_hermitian
 
 pytestmark = pytest.mark.eager

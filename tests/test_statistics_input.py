@@ -111,8 +111,11 @@ def test_parameters_of_the_wrong_kind(backend):
         zca_whiten(x, ones, [0.0] * 6)
     with pytest.raises(TypeError, match=r"weight has dtype .*complex128, and x is real"):
         pca_denoise(x, backend.array(np.ones(6, dtype="complex128")), ones)
-    with pytest.raises(TypeError, match=r"groups is 3\.0"):
-        zca_whiten(x, groups=3.0)
+    for groups in (3.0, True):
+        with pytest.raises(TypeError, match=rf"groups is {groups}, and an integer"):
+            zca_whiten(x, groups=groups)
+    with pytest.raises(ValueError, match=r"groups is 0, and an integer of at least 1"):
+        zca_whiten(x, groups=0)
     for function in (covariance, covariance_pool, zca_whiten, pca_denoise):
         with pytest.raises(TypeError, match="correction is 'a', and a number is needed"):
             function(x, correction="a")

@@ -59,6 +59,14 @@ def test_statistics_of_half_precision_are_computed_in_single(groups, half):
     torch.testing.assert_close(covariance[0].double(), expected, atol=1e-4, rtol=0)
 
 
+def test_a_large_mean_costs_no_digits(groups):
+    samples = torch.randn(3, 200_000, generator=torch.manual_seed(0)) + 1e6
+    mean, covariance = distributed.joint_covariance(samples, 1, None)
+    exact = samples.double()
+    torch.testing.assert_close(mean.double(), exact.mean(-1), atol=0, rtol=1e-7)
+    torch.testing.assert_close(covariance[0].double(), torch.cov(exact, correction=0), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_options_hold_as_for_one_process(monkeypatch, groups, layer):
     module, x = double(layer, groups=2, **OPTIONS[layer]), inputs().requires_grad_()

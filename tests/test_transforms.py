@@ -23,7 +23,7 @@ from specgrad import (
     vjp,
     zca_whiten,
 )
-from specgrad._array import is_floating
+from specgrad._namespace import is_floating
 from specgrad.transforms import _Recorder
 
 

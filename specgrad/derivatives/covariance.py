@@ -17,7 +17,8 @@ follow ``dL = Re <g, dx>``. The centred data are computed again: that costs less
 Source: G. A. F. Seber, "Multivariate Observations" (1984), section 1.4; the derivative is the product rule.
 """
 
-from specgrad._array import adjoint, as_row, eps, hermitian_part, namespace, real_part
+from specgrad._array import adjoint, as_row, column_products, hermitian_part
+from specgrad._namespace import eps, namespace
 from specgrad._typing import Array
 
 __all__ = [
@@ -73,7 +74,6 @@ def forward(x: Array, weights: Array | None, correction: float) -> Array:
 
 def vjp(x: Array, weights: Array | None, correction: float, cotangent: Array) -> tuple[Array, Array | None]:
     """The cotangents of ``x`` and of the weights (None without them)."""
-    xp = namespace(x)
     g = hermitian_part(cotangent)
     if weights is None:
         _, centred = centre(x)
@@ -83,7 +83,7 @@ def vjp(x: Array, weights: Array | None, correction: float, cotangent: Array) ->
     _, centred = centre(x, weights)
     product = g @ centred
     normaliser = _normaliser(weights, correction)
-    quadratic = xp.sum(real_part(xp.conj(centred) * product), axis=-2)
+    quadratic = column_products(centred, product)
     mean_quadratic = _row_sums(weights * quadratic) / normaliser
     g_weights = (quadratic - mean_quadratic * _normaliser_gradient(weights, correction)) / normaliser
     return product * as_row(2.0 * weights / normaliser), g_weights / scale
@@ -103,8 +103,8 @@ def jvp(
     moved = half + adjoint(half) + (centred * as_row(weights_tangent)) @ adjoint(centred)
     gradient = _normaliser_gradient(weights, correction)
     d_normaliser = _row_sums(gradient * weights_tangent)
-    covariance = forward(x, weights, correction)
-    return (moved - covariance * d_normaliser[..., None]) / normaliser[..., None]
+    c = (centred * as_row(weights)) @ adjoint(centred) / normaliser[..., None]
+    return (moved - c * d_normaliser[..., None]) / normaliser[..., None]
 
 
 def _scale(weights: Array) -> Array:

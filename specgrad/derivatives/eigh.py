@@ -18,7 +18,7 @@ differentiation" (2008), sections 3.1 and 3.2.
 
 from collections.abc import Callable
 
-from specgrad._array import adjoint, column_products, hermitian_part
+from specgrad._array import adjoint, as_column, column_products, hermitian_part
 from specgrad._typing import Array
 from specgrad.gaps import GapRule
 
@@ -49,7 +49,7 @@ def vjp(
     """
     adjoint_vectors = adjoint(vectors)
     if vectors_cotangent is None:
-        return vectors @ _scaled_rows(values_cotangent, adjoint_vectors)
+        return vectors @ (as_column(values_cotangent) * adjoint_vectors)
     inner = adjoint_vectors @ vectors_cotangent
     if signal is None:
         middle = hermitian_part(gap.matrix(values) * inner)
@@ -59,7 +59,7 @@ def vjp(
         middle = gap.matrix(values) * signal(values, inner, vectors_cotangent)
     product = middle @ adjoint_vectors
     if values_cotangent is not None:
-        product = product + _scaled_rows(values_cotangent, adjoint_vectors)
+        product = product + (as_column(values_cotangent) * adjoint_vectors)
     return vectors @ product
 
 
@@ -68,8 +68,3 @@ def jvp(values: Array, vectors: Array, tangent: Array, gap: GapRule) -> tuple[Ar
     image = hermitian_part(tangent) @ vectors
     inner = adjoint(vectors) @ image
     return column_products(vectors, image), vectors @ (gap.matrix(values) * inner)
-
-
-def _scaled_rows(scales: Array, matrix: Array) -> Array:
-    """``diag(scales) @ matrix``."""
-    return scales[..., :, None] * matrix

@@ -18,11 +18,12 @@ Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), theorem 3.11, for th
 follows from applying it to the block matrix [[A, E], [0, A]].
 """
 
-from specgrad._array import adjoint, as_column, as_row, hermitian_part, namespace
+from specgrad._array import adjoint, as_column, as_row, hermitian_part
+from specgrad._namespace import namespace
 from specgrad._typing import Array
 from specgrad.divided_differences import second_difference
 from specgrad.functions import MatrixFunction
-from specgrad.leading import stand_in
+from specgrad.leading import kept_or_leading
 
 __all__ = ["frechet", "second_derivative"]
 
@@ -68,7 +69,7 @@ def _across_cut(
     Where the three are not on one side of the cut, two that are on different sides carry the quotient.
     """
     xp = namespace(values)
-    safe = stand_in(values, kept)
+    safe = kept_or_leading(values, kept)
     inside = second_difference(function, as_column(safe), safe[..., k, None, None], as_row(safe))
     pairs_ik, pairs_kj = as_column(pairs[..., :, k]), as_row(pairs[..., k, :])
     i_against_j = inverse * (pairs_kj - pairs_ik)

@@ -15,7 +15,8 @@ section 6.7.
 
 from typing import NamedTuple
 
-from specgrad._array import adjoint, hermitian_part, identity, namespace, real_part
+from specgrad._array import adjoint, hermitian_part, identity, real_part, real_product
+from specgrad._namespace import namespace
 from specgrad._typing import Array
 
 __all__ = ["forward", "jvp", "residual", "vjp"]
@@ -44,16 +45,16 @@ def vjp(a: Array, steps: int, root_cotangent: Array | None, inverse_cotangent: A
     g_t = xp.zeros_like(t)
     if root_cotangent is not None:
         g_y = scale * root_cotangent
-        g_t = g_t + _inner(root_cotangent, roots[-1]) / (2.0 * scale)
+        g_t = g_t + _frobenius(root_cotangent, roots[-1]) / (2.0 * scale)
     if inverse_cotangent is not None:
         g_z = inverse_cotangent / scale
-        g_t = g_t - 0.5 * (_inner(inverse_cotangent, inverses[-1]) / t) / scale
+        g_t = g_t - 0.5 * (_frobenius(inverse_cotangent, inverses[-1]) / t) / scale
     for k in reversed(range(steps)):
         y, z, correction = roots[k], inverses[k], corrections[k]
         g_correction = adjoint(y) @ g_y + g_z @ adjoint(z)
         g_y = g_y @ adjoint(correction) - 0.5 * adjoint(z) @ g_correction
         g_z = adjoint(correction) @ g_z - 0.5 * g_correction @ adjoint(y)
-    return hermitian_part(g_y / t + (g_t - _inner(g_y, roots[0]) / t) * identity(a))
+    return hermitian_part(g_y / t + (g_t - _frobenius(g_y, roots[0]) / t) * identity(a))
 
 
 def jvp(a: Array, steps: int, tangent: Array) -> tuple[Array, Array]:
@@ -61,9 +62,9 @@ def jvp(a: Array, steps: int, tangent: Array) -> tuple[Array, Array]:
     xp = namespace(a)
     tangent = hermitian_part(tangent)
     t, roots, inverses, corrections = _iterate(a, steps)
-    scale, d_t = xp.sqrt(t), _inner(identity(a), tangent)
+    scale, d_t = xp.sqrt(t), _trace(tangent)
     d_y, d_z = tangent / t - roots[0] * (d_t / t), xp.zeros_like(a)
-    for y, z, correction in zip(roots, inverses, corrections, strict=False):
+    for y, z, correction in zip(roots[:-1], inverses[:-1], corrections, strict=True):
         d_correction = -0.5 * (d_z @ y + z @ d_y)
         d_y, d_z = d_y @ correction + y @ d_correction, d_correction @ z + correction @ d_z
     return (
@@ -75,12 +76,12 @@ def jvp(a: Array, steps: int, tangent: Array) -> tuple[Array, Array]:
 def residual(root: Array, inverse: Array) -> Array:
     """``||X B - I||_F / sqrt(n)`` of the root ``X`` and its inverse ``B``, 0 at convergence; shape (...)."""
     difference = root @ inverse - identity(root)
-    return namespace(root).sqrt(_inner(difference, difference)[..., 0, 0] / max(root.shape[-1], 1))
+    return namespace(root).sqrt(_frobenius(difference, difference)[..., 0, 0] / max(root.shape[-1], 1))
 
 
 def _iterate(a: Array, steps: int) -> _Iterates:
     eye = identity(a)
-    t = _inner(eye, a) if a.shape[-1] else _inner(eye, a) + 1.0  # no 0/0 where there is nothing to divide
+    t = _trace(a) if a.shape[-1] else _trace(a) + 1.0  # no 0/0 where there is nothing to divide
     roots, inverses, corrections = [a / t], [eye + namespace(a).zeros_like(a)], []
     for _ in range(steps):
         corrections.append(1.5 * eye - 0.5 * (inverses[-1] @ roots[-1]))
@@ -89,7 +90,12 @@ def _iterate(a: Array, steps: int) -> _Iterates:
     return _Iterates(t, roots, inverses, corrections)
 
 
-def _inner(x: Array, y: Array) -> Array:
-    """``Re <x, y>`` over matrices, (..., 1, 1)."""
-    xp = namespace(y)
-    return xp.sum(real_part(xp.conj(x) * y), axis=(-2, -1), keepdims=True)
+def _trace(x: Array) -> Array:
+    """``tr X`` of Hermitian matrices, (..., 1, 1)."""
+    xp = namespace(x)
+    return xp.sum(real_part(xp.linalg.diagonal(x)), axis=-1, keepdims=True)[..., None]
+
+
+def _frobenius(x: Array, y: Array) -> Array:
+    """``Re <X, Y>``, (..., 1, 1)."""
+    return namespace(x).sum(real_product(x, y), axis=(-2, -1), keepdims=True)

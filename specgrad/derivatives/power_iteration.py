@@ -13,7 +13,8 @@ independent reference for that closed form. K matrix products per eigenvector.
 
 from typing import NamedTuple
 
-from specgrad._array import adjoint, column_products, hermitian_part, namespace, real_part
+from specgrad._array import adjoint, column_products, hermitian_part, real_part
+from specgrad._namespace import namespace
 from specgrad._typing import Array
 
 __all__ = ["forward", "jvp", "vjp"]

@@ -17,50 +17,53 @@ Assumptions: ``weight`` real or of the dtype of ``x``; complex cotangents follow
 Source: Wang et al., "Backpropagation-friendly eigendecomposition" (NeurIPS 2019), section 3.
 """
 
-from specgrad._array import adjoint, as_column, is_complex, namespace
+from typing import TypeAlias
+
+from specgrad._array import adjoint, as_column, conj
+from specgrad._namespace import namespace
 from specgrad._typing import Array
 
-__all__ = ["forward", "jvp", "vjp"]
+__all__ = ["Affine", "forward", "jvp", "vjp"]
 
 
-def forward(centred: Array, matrix: Array, weight: Array | None, bias: Array | None) -> Array:
+Affine: TypeAlias = tuple[Array, Array] | None
+"""``weight`` and ``bias``, or None for 1 and 0."""
+
+
+def forward(centred: Array, matrix: Array, affine: Affine) -> Array:
     """``y``, shape (..., p, m)."""
-    if weight is None or bias is None:
+    if affine is None:
         return matrix @ centred
+    weight, bias = affine
     return (as_column(weight) * matrix) @ centred + as_column(bias)
 
 
-def vjp(
-    centred: Array, matrix: Array, weight: Array | None, g_y: Array
-) -> tuple[Array, Array, Array | None, Array | None]:
-    """The cotangents of ``xc``, whose mean is zero, of ``M``, and of ``weight`` and ``bias``."""
+def vjp(centred: Array, matrix: Array, affine: Affine, g_y: Array) -> tuple[Array, Array, Affine]:
+    """The cotangents of ``xc``, whose mean is zero, of ``M``, and of ``(weight, bias)``."""
     xp = namespace(centred)
     mean = xp.sum(g_y, axis=-1, keepdims=True) / g_y.shape[-1]
     g_centred = g_y - mean
     product = g_centred @ adjoint(centred)
-    if weight is None:
-        return adjoint(matrix) @ g_centred, product, None, None
-    g_weight = xp.sum(product * _conj(matrix), axis=-1)
+    if affine is None:
+        return adjoint(matrix) @ g_centred, product, None
+    weight, _ = affine
+    g_weight = xp.sum(product * conj(matrix), axis=-1)
     g_bias = g_y.shape[-1] * mean[..., 0]
-    g_matrix = as_column(_conj(weight)) * product
-    return adjoint(as_column(weight) * matrix) @ g_centred, g_matrix, g_weight, g_bias
+    g_matrix = as_column(conj(weight)) * product
+    return adjoint(as_column(weight) * matrix) @ g_centred, g_matrix, (g_weight, g_bias)
 
 
 def jvp(
     centred: Array,
     matrix: Array,
-    weight: Array | None,
+    affine: Affine,
     d_centred: Array,
     d_matrix: Array,
-    d_weight: Array | None,
-    d_bias: Array | None,
+    d_affine: Affine,
 ) -> Array:
     """The tangent of ``y``."""
-    if weight is None or d_weight is None or d_bias is None:
+    if affine is None or d_affine is None:
         return matrix @ d_centred + d_matrix @ centred
+    (weight, _), (d_weight, d_bias) = affine, d_affine
     moved = as_column(weight) * d_matrix + as_column(d_weight) * matrix
     return (as_column(weight) * matrix) @ d_centred + moved @ centred + as_column(d_bias)
-
-
-def _conj(x: Array) -> Array:
-    return namespace(x).conj(x) if is_complex(x) else x

@@ -12,10 +12,11 @@ Assumptions: ``C`` is Hermitian with ``C_ii + eps > 0``; complex cotangents foll
 Source: Ioffe and Szegedy, "Batch normalization" (ICML 2015), written for the covariance alone.
 """
 
-from specgrad._array import as_column, as_row, identity, namespace, real_part
+from specgrad._array import as_column, as_row, identity, real_part, real_product
+from specgrad._namespace import namespace
 from specgrad._typing import Array
 
-__all__ = ["correlation", "correlation_jvp", "deviation", "unscaled", "unscaled_jvp", "vjp"]
+__all__ = ["acting_on_data", "acting_on_data_jvp", "correlation", "correlation_jvp", "deviation", "vjp"]
 
 
 def deviation(c: Array, eps: float) -> Array:
@@ -29,7 +30,7 @@ def correlation(c: Array, s: Array) -> Array:
     return c / (as_column(s) * as_row(s))
 
 
-def unscaled(p: Array, s: Array) -> Array:
+def acting_on_data(p: Array, s: Array) -> Array:
     """``M``, shape (..., d, d)."""
     return p / as_row(s)
 
@@ -41,9 +42,9 @@ def correlation_jvp(r: Array, s: Array, d_c: Array) -> tuple[Array, Array]:
     return d_s, correlation(d_c, s) - r * (as_column(relative) + as_row(relative))
 
 
-def unscaled_jvp(m: Array, s: Array, d_p: Array, d_s: Array) -> Array:
+def acting_on_data_jvp(m: Array, s: Array, d_p: Array, d_s: Array) -> Array:
     """The tangent of ``M``."""
-    return unscaled(d_p, s) - m * as_row(d_s / s)
+    return acting_on_data(d_p, s) - m * as_row(d_s / s)
 
 
 def vjp(m: Array, r: Array, s: Array, g_m: Array | None, g_r: Array | None) -> Array:
@@ -51,9 +52,9 @@ def vjp(m: Array, r: Array, s: Array, g_m: Array | None, g_r: Array | None) -> A
     xp = namespace(r)
     g_s, g_c = xp.zeros_like(s), xp.zeros_like(r)
     if g_m is not None:
-        g_s = g_s - xp.sum(_product(g_m, m), axis=-2) / s
+        g_s = g_s - xp.sum(real_product(g_m, m), axis=-2) / s
     if g_r is not None:
-        both = _product(g_r, r)
+        both = real_product(g_r, r)
         g_s = g_s - (xp.sum(both, axis=-2) + xp.sum(both, axis=-1)) / s
         g_c = g_c + correlation(g_r, s)
     return g_c + as_row(g_s / (2.0 * s)) * identity(r)
@@ -61,9 +62,4 @@ def vjp(m: Array, r: Array, s: Array, g_m: Array | None, g_r: Array | None) -> A
 
 def _diagonal(c: Array) -> Array:
     """The diagonal, real."""
-    return real_part(namespace(c).sum(c * identity(c), axis=-1))
-
-
-def _product(g: Array, x: Array) -> Array:
-    """``Re(conj(g) x)``, elementwise."""
-    return real_part(namespace(g).conj(g) * x)
+    return real_part(namespace(c).linalg.diagonal(c))

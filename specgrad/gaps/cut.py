@@ -3,16 +3,8 @@
 from dataclasses import dataclass
 from math import inf
 
-from specgrad._array import (
-    as_column,
-    as_row,
-    device,
-    differences,
-    namespace,
-    off_diagonal,
-    reciprocal,
-    smallest_normal,
-)
+from specgrad._array import as_column, as_row, device, differences, off_diagonal, reciprocal
+from specgrad._namespace import namespace, smallest_normal
 from specgrad._require import require, require_whole
 from specgrad._typing import Array
 from specgrad.gaps.rule import RoundingFloor, require_floor
@@ -63,16 +55,15 @@ class ClippedGap:
     def matrix(self, values: Array) -> Array:
         xp = namespace(values)
         gaps = differences(values)
-        limit = self._limit(values)
+        limit = self.largest(values)
         within = xp.abs(gaps) > 1.0 / limit
-        clipped = limit * (xp.astype(gaps > 0, gaps.dtype) - xp.astype(gaps < 0, gaps.dtype))
-        return xp.where(within, reciprocal(gaps, where=within), clipped)
+        return xp.where(within, reciprocal(gaps, where=within), limit * xp.sign(gaps))
 
     def bound(self, values: Array) -> Array:
         xp = namespace(values)
-        return xp.full(values.shape[:-1], self._limit(values), dtype=values.dtype, device=device(values))
+        return xp.full(values.shape[:-1], self.largest(values), dtype=values.dtype, device=device(values))
 
-    def _limit(self, values: Array) -> float:
+    def largest(self, values: Array) -> float:
         """The limit, or the largest reciprocal that the dtype holds in full precision."""
         return min(self.limit, 1.0 / smallest_normal(values))
 

@@ -6,17 +6,8 @@ computed from the gap without cancellation, ``S_2m = S_m (2 - t S_m)``: this is 
 in [0, 1], and to about m roundings near -1.
 """
 
-from specgrad._array import (
-    as_column,
-    as_row,
-    device,
-    differences,
-    eps,
-    magnitude_scale,
-    namespace,
-    reciprocal,
-    smallest_normal,
-)
+from specgrad._array import as_column, as_row, device, differences, magnitude_scale, reciprocal
+from specgrad._namespace import eps, namespace, smallest_normal
 from specgrad._typing import Array
 
 __all__ = ["antisymmetric_pairs", "geometric_sum", "largest_reciprocal", "negligible", "signed_pairs"]
@@ -77,5 +68,5 @@ def largest_reciprocal(values: Array) -> Array:
     xp = namespace(values)
     if values.shape[-1] < 2:
         return xp.zeros(values.shape[:-1], dtype=values.dtype, device=device(values))
-    leads_some_pair = xp.argsort(xp.abs(values), axis=-1)[..., 1:]
-    return xp.max(xp.take_along_axis(xp.abs(_reciprocals(values)), leads_some_pair, axis=-1), axis=-1)
+    leading = xp.sort(xp.abs(values), axis=-1)[..., 1:]  # each but the smallest leads some pair
+    return xp.max(_reciprocals(leading), axis=-1)

@@ -2,17 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from specgrad._array import (
-    as_row,
-    device,
-    differences,
-    eps,
-    magnitude_scale,
-    namespace,
-    off_diagonal,
-    reciprocal,
-    smallest_normal,
-)
+from specgrad._array import as_row, device, differences, magnitude_scale, off_diagonal, reciprocal
+from specgrad._namespace import eps, namespace, smallest_normal
 from specgrad._require import require_above, require_at_least
 from specgrad._typing import Array
 from specgrad.gaps.rule import RoundingFloor, require_floor
@@ -76,6 +67,8 @@ class MaskedGap:
     eigenvalues. It is finite for every finite input, and equivariant under ``A -> c A``, where gradients and
     gaps are in the range of the dtype.
 
+    To leave out ties is common; the rounding floor, which makes gaps just above ties right too, is new here.
+
     Parameters
     ----------
     tolerance : float, optional
@@ -122,7 +115,7 @@ class MaskedGap:
         return self.width(xp.max(xp.abs(values), axis=-1, keepdims=True), values)
 
     def width(self, largest: Array, values: Array) -> Array:
-        """The same from the largest magnitude, in the precision of the values."""
+        """The gap up to which eigenvalues count as tied, from their largest magnitude, in their precision."""
         # By default above the rounding of eigenvalues, some eps, and below the gaps that data tell apart.
         tolerance = eps(values) ** 0.75 if self.tolerance is None else self.tolerance
         # A gap whose reciprocal would leave the exponent range counts as a tie too.

@@ -8,7 +8,8 @@ cotangent before the rule meets it.
 from dataclasses import dataclass
 from typing import Protocol
 
-from specgrad._array import as_row, differences, eps, is_single, namespace, squared_magnitude
+from specgrad._array import as_row, differences, real_product
+from specgrad._namespace import eps, is_single, namespace
 from specgrad._require import require_at_least, require_method
 from specgrad._typing import Array
 
@@ -128,9 +129,8 @@ class RoundingFloor:
     def _counts(self, values: Array, inner: Array, vectors_cotangent: Array, reach: float) -> Array:
         """Mask of the entries that are no rounding, or between eigenvalues further apart than `reach`."""
         xp = namespace(values)
-        level = self._unit(values) * xp.sqrt(
-            xp.sum(squared_magnitude(vectors_cotangent), axis=-2, keepdims=True)
-        )
+        squares = real_product(vectors_cotangent, vectors_cotangent)
+        level = self._unit(values) * xp.sqrt(xp.sum(squares, axis=-2, keepdims=True))
         level = xp.where(xp.isfinite(level), level, 0.0)  # what has overflowed is no level
         widest = reach * xp.max(xp.abs(values), axis=-1, keepdims=True)
         return (xp.abs(inner) > level + level.mT) | (xp.abs(differences(values)) >= as_row(widest))

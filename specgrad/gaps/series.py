@@ -8,7 +8,8 @@ quotient of `PadeGap` and the mean of two sums in `BalancedPowerIterationGap` ar
 
 from dataclasses import dataclass
 
-from specgrad._array import eps, namespace, off_diagonal
+from specgrad._array import off_diagonal
+from specgrad._namespace import eps, namespace
 from specgrad._require import require_above, require_whole
 from specgrad._typing import Array
 from specgrad.gaps.pairs import antisymmetric_pairs, geometric_sum, largest_reciprocal, signed_pairs
@@ -79,7 +80,7 @@ class BalancedPowerIterationGap:
     r"""The antisymmetric part of `PowerIterationGap`: ``(f_K(q) + f_{K-1}(q))/(2 a)``, and 0 at ties.
 
     The same bound ``K/a`` as the published rule, but subspace losses come out right at ties, and the
-    gradient is equivariant under rotations.
+    gradient is equivariant under rotations. It is not in the papers.
 
     Parameters
     ----------

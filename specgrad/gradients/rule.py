@@ -2,10 +2,10 @@
 
 from typing import NamedTuple, Protocol
 
-from specgrad._array import namespace
+from specgrad._namespace import namespace
 from specgrad._typing import Array
 from specgrad.functions import MatrixFunction
-from specgrad.leading import stand_in
+from specgrad.leading import kept_or_leading
 
 __all__ = ["Decomposition", "GradientRule", "image_and_slope"]
 
@@ -16,7 +16,7 @@ class Decomposition(NamedTuple):
     Attributes
     ----------
     a : array, shape (..., n, n)
-        The input.
+        The input, Hermitian.
     values, vectors : array, shape (..., n), (..., n, n)
         Its eigenvalues and eigenvectors; with a truncation the largest magnitude first.
     kept : array or None, shape (..., n)
@@ -42,7 +42,7 @@ class GradientRule(Protocol):
 def image_and_slope(function: MatrixFunction, values: Array, kept: Array | None) -> tuple[Array, Array]:
     """``f(l)`` and ``f'(l)``, 0 where dropped."""
     xp = namespace(values)
-    safe = values if kept is None else stand_in(values, kept)
+    safe = values if kept is None else kept_or_leading(values, kept)
     image, slope = function(safe), function.divided_difference(safe, safe)
     if kept is None:
         return image, slope

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass, field
 
-from specgrad._array import as_column, as_row, identity, namespace
+from specgrad._array import as_column, as_row, identity
+from specgrad._namespace import namespace
 from specgrad._require import require_method
 from specgrad._typing import Array
 from specgrad.derivatives.matrix_function import frechet
 from specgrad.functions import MatrixFunction
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gradients.rule import Decomposition, image_and_slope
-from specgrad.leading import stand_in
+from specgrad.leading import kept_or_leading
 
 __all__ = ["DaleckiiKrein", "ThroughEigenvectors"]
 
@@ -67,7 +68,7 @@ class DaleckiiKrein(_Sandwich):
         if kept is None:
             return function.divided_difference(as_column(values), as_row(values))
         xp = namespace(values)
-        safe = stand_in(values, kept)
+        safe = kept_or_leading(values, kept)
         inside = function.divided_difference(as_column(safe), as_row(safe))
         image = xp.where(kept, function(safe), 0.0)
         half = self.cut.matrix(values) * as_row(image)

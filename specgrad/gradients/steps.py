@@ -17,10 +17,10 @@ __all__ = ["NewtonSchulzGradient", "ThroughSolver"]
 class ThroughSolver:
     r"""The derivative of the solver's own steps, composed to that of the function.
 
-    With ``f = diag(f(l))``, ``f(A) = V f V^H`` passes on to the solver, or takes from it,
+    With ``D = diag(f(l))``, ``f(A) = V D V^H`` passes on to the solver, or takes from it,
 
-        ``gV = 2 herm(G) V f,   gl = f'(l) * real(diag(V^H herm(G) V))``                (vjp)
-        ``df(A) = 2 herm((dV f + V diag(f'(l) * dl)/2) V^H)``                           (jvp)
+        ``gV = 2 herm(G) V D,   gl = f'(l) * real(diag(V^H herm(G) V))``                (vjp)
+        ``df(A) = 2 herm((dV D + V diag(f'(l) * dl)/2) V^H)``                           (jvp)
 
     by the product rule.
 
@@ -33,6 +33,16 @@ class ThroughSolver:
     ------
     TypeError
         If the solver has no method ``vjp``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import PowerIteration, ThroughSolver, sqrtm, vjp
+    >>> rule = ThroughSolver(PowerIteration(steps=50))
+    >>> _, pullback = vjp(sqrtm, np.diag([4.0, 1.0]), gradient=rule)
+    >>> pullback(np.eye(2))[0].round(6)
+    array([[0.25, 0.  ],
+           [0.  , 0.5 ]])
     """
 
     solver: DifferentiatedSolver

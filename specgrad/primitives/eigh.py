@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
-from specgrad._array import as_row, device, namespace, take_columns
+from specgrad._array import as_row, device, hermitian_part, take_columns
+from specgrad._namespace import namespace
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
@@ -214,7 +215,7 @@ def vjp_of_rule(
 
 def rank_by(truncation: Truncation, a: Array, values: Array, vectors: Array) -> Array:
     """The rank that a truncation gives, shape (...), or an error if it marks anything but eigenvalues."""
-    marks = truncation.keep(a, values, vectors)
+    marks = truncation.keep(hermitian_part(a), values, vectors)
     dtype, shape = getattr(marks, "dtype", None), getattr(marks, "shape", None)
     if dtype != namespace(values).bool or shape != values.shape:
         raise TypeError(

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, cast
 
-from specgrad._array import adjoint, as_row, eps, namespace
+from specgrad._array import adjoint, as_row, hermitian_part
+from specgrad._namespace import eps, namespace
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
@@ -19,7 +20,7 @@ from specgrad.gradients import (
     ThroughEigenvectors,
     ThroughSolver,
 )
-from specgrad.leading import by_magnitude, leading, stand_in
+from specgrad.leading import by_magnitude, kept_or_leading, leading
 from specgrad.portable import portable_methods
 from specgrad.primitives.eigh import rank_by, vjp_of_rule
 from specgrad.solvers import Solver, decompose
@@ -65,13 +66,13 @@ class ApplyFunction:
             values, vectors = xp.flip(values, axis=-1), xp.flip(vectors, axis=-1)
         elif self.truncation is not None:
             values, vectors = by_magnitude(values, vectors)
-        values, arguments = _placed(domain_of(self.function), values)
+        values, arguments = _clamped(domain_of(self.function), values)
         if self.truncation is None:
             image = answer_of(self.function, arguments)
             return (vectors * as_row(image)) @ adjoint(vectors), values, vectors
         rank = rank_by(self.truncation, a, values, vectors)
         kept = leading(rank, values.shape[-1])
-        image = answer_of(self.function, stand_in(arguments, kept))
+        image = answer_of(self.function, kept_or_leading(arguments, kept))
         image = xp.where(kept, image, 0.0)
         return (vectors * as_row(image)) @ adjoint(vectors), rank, values, vectors
 
@@ -126,7 +127,7 @@ class ApplyFunction:
     def _decomposition(self, a: Array, outputs: Arrays) -> Decomposition:
         *_, values, vectors = outputs
         kept = None if self.truncation is None else leading(outputs[1], values.shape[-1])
-        return Decomposition(a, values, vectors, kept)
+        return Decomposition(hermitian_part(a), values, vectors, kept)
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _is_full(rank: Array | None, size: int) -> bool:
     return rank is not None and bool(namespace(rank).all(rank == size))
 
 
-def _placed(domain: Domain | None, values: Array) -> tuple[Array, Array]:
+def _clamped(domain: Domain | None, values: Array) -> tuple[Array, Array]:
     """The eigenvalues, and what the function is asked for: NaN outside its domain, where libraries differ.
 
     Those at the start of the domain to rounding are there, whether it belongs to the domain or not.

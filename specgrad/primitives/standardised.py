@@ -34,7 +34,7 @@ class Standardised:
         s = standardise.deviation(c, self.eps)
         r = standardise.correlation(c, s)
         p, *rest = self.function.forward(r)
-        return standardise.unscaled(p, s), *rest, p, r
+        return standardise.acting_on_data(p, s), *rest, p, r
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
@@ -42,7 +42,7 @@ class Standardised:
         (m, *rest, p, r), (g_m, *g_rest, g_p, g_r) = outputs, cotangents
         s = standardise.deviation(arrays[0], self.eps)
         if g_m is not None:
-            g_p = add(g_p, standardise.unscaled(g_m, s))
+            g_p = add(g_p, standardise.acting_on_data(g_m, s))
         (through_image,) = self.function.vjp(binding, (r,), (p, *rest), (g_p, *g_rest))
         g_r = add(g_r, through_image)
         if g_m is None and g_r is None:
@@ -56,4 +56,4 @@ class Standardised:
         s = standardise.deviation(arrays[0], self.eps)
         d_s, d_r = standardise.correlation_jvp(r, s, tangents[0])
         d_p, *d_rest = self.function.jvp(binding, (r,), (p, *rest), (d_r,))
-        return standardise.unscaled_jvp(m, s, d_p, d_s), *d_rest, d_p, d_r
+        return standardise.acting_on_data_jvp(m, s, d_p, d_s), *d_rest, d_p, d_r

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from specgrad._array import device, hermitian_part, identity, is_complex, namespace, real_part
+from specgrad._array import device, hermitian_part, plus_identity, real_part
+from specgrad._namespace import is_complex, namespace
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding, Primitive
 from specgrad.derivatives import covariance, spectral_filter
@@ -33,7 +34,7 @@ class Covariance:
     portable: ClassVar[tuple[str, ...]] = portable_methods()
 
     def forward(self, x: Array, weights: Array | None = None) -> Arrays:
-        return (_shifted(covariance.forward(x, weights, self.correction), self.eps),)
+        return (plus_identity(covariance.forward(x, weights, self.correction), self.eps),)
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
@@ -73,7 +74,7 @@ class PooledCovariance:
         return getattr(self.function, "portable", ())
 
     def forward(self, x: Array) -> Arrays:
-        c = _shifted(covariance.forward(x, None, self.correction), self.eps)
+        c = plus_identity(covariance.forward(x, None, self.correction), self.eps)
         image, *rest = self.function.forward(c)
         return _upper_triangle(image), c, image, *rest
 
@@ -128,10 +129,10 @@ class SpectralFilter:
 
     def forward(self, x: Array, *affine: Array) -> Arrays:
         mean, centred = covariance.centre(self._grouped(x))
-        c = _shifted(covariance.second_moment(centred, x.shape[-1] - self.correction), self.eps)
+        c = plus_identity(covariance.second_moment(centred, x.shape[-1] - self.correction), self.eps)
         matrix, *rest = self.function.forward(c)
-        y = spectral_filter.forward(centred, matrix, *self._affine(affine, x.ndim))
-        return self._flat(y), self._vector(mean), matrix, *rest, centred, c
+        y = spectral_filter.forward(centred, matrix, self._affine(affine, x.ndim))
+        return self._flat(y), self._flat(mean)[..., 0], matrix, *rest, centred, c
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
@@ -143,19 +144,18 @@ class SpectralFilter:
         if g_x is not None:
             _, g_x = covariance.centre(g_x)
         if g_y is not None:
-            weight, _ = self._affine(tuple(affine), c.ndim - 1)
-            through_data, through_matrix, *rest = spectral_filter.vjp(
-                centred, matrices[0], weight, self._grouped(g_y)
+            through_data, through_matrix, grouped_affine = spectral_filter.vjp(
+                centred, matrices[0], self._affine(tuple(affine), c.ndim - 1), self._grouped(g_y)
             )
             g_x, g_matrix = add(g_x, through_data), add(g_matrix, through_matrix)
-            g_affine = tuple(_summed(g, array) for g, array in zip(rest, affine, strict=False))
+            g_affine = tuple(map(_summed, grouped_affine or (), affine))
         (g_moment,) = self.function.vjp(binding, (c,), tuple(matrices), (g_matrix, *g_rest))
         if g_c is not None:
             g_moment = add(g_moment, hermitian_part(g_c))
         if g_moment is not None:
             g_x = add(g_x, covariance.second_moment_vjp(centred, count - self.correction, g_moment))
         if g_mean is not None:
-            g_x = add(g_x, xp.zeros_like(centred) + self._column(g_mean) / count)
+            g_x = add(g_x, xp.zeros_like(centred) + self._grouped(g_mean[..., None]) / count)
         return None if g_x is None else self._flat(g_x), *g_affine
 
     def jvp(
@@ -165,11 +165,9 @@ class SpectralFilter:
         d_mean, d_centred = covariance.centre(self._grouped(tangents[0]))
         d_c = covariance.second_moment_jvp(centred, centred.shape[-1] - self.correction, d_centred)
         d_matrix, *d_rest = self.function.jvp(binding, (c,), tuple(matrices), (d_c,))
-        weight, _ = self._affine(arrays[1:], c.ndim - 1)
-        d_y = spectral_filter.jvp(
-            centred, matrices[0], weight, d_centred, d_matrix, *self._affine(tangents[1:], c.ndim - 1)
-        )
-        return self._flat(d_y), self._vector(d_mean), d_matrix, *d_rest, d_centred, d_c
+        affine, d_affine = (self._affine(pair, c.ndim - 1) for pair in (arrays[1:], tangents[1:]))
+        d_y = spectral_filter.jvp(centred, matrices[0], affine, d_centred, d_matrix, d_affine)
+        return self._flat(d_y), self._flat(d_mean)[..., 0], d_matrix, *d_rest, d_centred, d_c
 
     def _grouped(self, x: Array) -> Array:
         """(..., p, m) as (..., groups, d, m)."""
@@ -181,27 +179,13 @@ class SpectralFilter:
         *batch, groups, d, m = grouped.shape
         return namespace(grouped).reshape(grouped, (*batch, groups * d, m))
 
-    def _column(self, vector: Array) -> Array:
-        """(..., p) as (..., groups, d, 1)."""
-        return self._grouped(vector[..., None])
-
-    def _vector(self, column: Array) -> Array:
-        """The way back of `_column`."""
-        *batch, groups, d, _ = column.shape
-        return namespace(column).reshape(column, (*batch, groups * d))
-
-    def _affine(self, affine: Arrays, axes: int) -> tuple[Array | None, Array | None]:
+    def _affine(self, affine: Arrays, axes: int) -> spectral_filter.Affine:
         """Weight and bias, (p,) each, as (..., groups, d) with as many axes as the data, or None."""
         if not affine:
-            return None, None
+            return None
         shape = (*(1,) * (axes - 2), self.groups, -1)
         weight, bias = (namespace(v).reshape(v, shape) for v in affine)
         return weight, bias
-
-
-def _shifted(c: Array, eps: float) -> Array:
-    """``C + eps I``."""
-    return c + eps * identity(c) if eps else c
 
 
 def _summed(gradient: Array, parameter: Array) -> Array:
@@ -220,7 +204,8 @@ def _with_optional(arrays: Arrays) -> tuple[Array, Array | None]:
 def _upper_triangle(a: Array) -> Array:
     """The upper triangle of (..., n, n) with its diagonal, row by row: (..., n(n+1)/2)."""
     xp, n = namespace(a), a.shape[-1]
-    # Counted from the end, row r has r + 1 entries, the first of them number r(r+1)/2.
+    # In closed form, as ONNX has no stable sort, and `concat` of rows cannot be batched everywhere. Counted
+    # from the end, row r has r + 1 entries, the first of them number r(r+1)/2.
     k = xp.arange(n * (n + 1) // 2 - 1, -1, -1, device=device(a))
     r = xp.astype(0.5 * xp.sqrt(xp.astype(8 * k + 1, real_part(a).dtype)) - 0.5, k.dtype)
     first = r * (r + 1) // 2

@@ -1,12 +1,12 @@
 """Solvers: frozen values that decompose Hermitian matrices.
 
 A solver is any frozen dataclass with ``solve(a) -> (eigenvalues, eigenvectors)``, ascending. One that
-also has ``vjp`` and ``jvp`` (see `power_iteration`) brings its own derivative.
+also has ``vjp`` and ``jvp`` (see `PowerIteration`) brings its own derivative.
 """
 
 from specgrad.solvers.dense import DenseEigh, DenseSVD
 from specgrad.solvers.fallback import Fallback
-from specgrad.solvers.guard import Guarded, HermitianPart, decompose, prepare
+from specgrad.solvers.guard import decompose, prepare
 from specgrad.solvers.newton_schulz import (
     AcceptResidual,
     ConvergenceWarning,
@@ -23,6 +23,7 @@ from specgrad.solvers.protocol import (
     Solver,
     has_own_derivative,
     is_root_solver,
+    replaced,
     require_complete,
     solved,
     without_looking,
@@ -37,8 +38,6 @@ __all__ = [
     "DenseSVD",
     "DifferentiatedSolver",
     "Fallback",
-    "Guarded",
-    "HermitianPart",
     "NewtonSchulz",
     "PowerIteration",
     "RaiseResidual",
@@ -51,6 +50,7 @@ __all__ = [
     "has_own_derivative",
     "is_root_solver",
     "prepare",
+    "replaced",
     "require_complete",
     "solved",
     "without_looking",

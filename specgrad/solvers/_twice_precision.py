@@ -14,7 +14,8 @@ import math
 from collections.abc import Iterator
 from itertools import chain, product
 
-from specgrad._array import adjoint, as_row, device, eps, identity, is_complex, namespace
+from specgrad._array import adjoint, as_row, device, identity
+from specgrad._namespace import eps, is_complex, namespace
 from specgrad._typing import Array, Namespace
 
 __all__ = ["gram_defect", "residual"]

@@ -2,20 +2,14 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import (
-    adjoint,
-    as_row,
-    column_products,
-    eps,
-    namespace,
-    smallest_normal,
-    take_columns,
-)
+from specgrad._array import adjoint, as_row, column_products, take_columns
+from specgrad._namespace import eps, namespace, smallest_normal
 from specgrad._typing import Array
 
 __all__ = ["DenseEigh", "DenseSVD"]
 
-# Of n eps times the largest singular value: how far an eigenpair of a stable SVD may be off where it is 0.
+# Backward error of a stable SVD, in units of n eps times the largest singular value. A larger residual says
+# that singular vectors are no eigenvectors.
 _RESIDUAL = 8
 
 

@@ -2,10 +2,18 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import identity, namespace
+from specgrad._array import identity
+from specgrad._namespace import namespace
 from specgrad._require import require_method
 from specgrad._typing import Array
-from specgrad.solvers.protocol import ConvergenceError, Solver, solved, without_looking
+from specgrad.solvers.protocol import (
+    ConvergenceError,
+    Solver,
+    failed,
+    replaced,
+    solved,
+    without_looking,
+)
 from specgrad.validation import batch_index
 
 __all__ = ["Fallback", "is_convergence_failure", "solve_one_by_one"]
@@ -47,7 +55,7 @@ class Fallback:
         xp = namespace(a)
         try:
             first = solved(self.first, a)
-            if not bool(xp.any(_failed(*first))):
+            if not bool(xp.any(failed(*first))):
                 return first
             return _select(first, self.second, a)
         except Exception as error:
@@ -101,7 +109,7 @@ def _first_success(
                 raise
             last = error
         else:
-            if not bool(_failed(*result)):
+            if not bool(failed(*result)):
                 return result
             not_finite = result
     if not_finite is not None:
@@ -113,18 +121,8 @@ def _first_success(
     )
 
 
-def _failed(values: Array, vectors: Array) -> Array:
-    """Which matrices of the batch have a result that is not finite."""
-    xp = namespace(values)
-    return ~(xp.all(xp.isfinite(values), axis=-1) & xp.all(xp.isfinite(vectors), axis=(-2, -1)))
-
-
 def _select(first: tuple[Array, Array], second: Solver, a: Array) -> tuple[Array, Array]:
     """The first result where it is finite, that of the second solver elsewhere."""
-    xp = namespace(a)
-    failed = _failed(*first)
-    values, vectors = solved(second, xp.where(failed[..., None, None], a, identity(a)))
-    return (
-        xp.where(failed[..., None], values, first[0]),
-        xp.where(failed[..., None, None], vectors, first[1]),
-    )
+    where = failed(*first)
+    by = solved(second, namespace(a).where(where[..., None, None], a, identity(a)))
+    return replaced(where, by, first)

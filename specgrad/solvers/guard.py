@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from specgrad._array import hermitian_part, is_complex, is_single, namespace, real_part
+from specgrad._array import hermitian_part, real_part
+from specgrad._namespace import is_complex, is_single, namespace
 from specgrad._typing import Array
 from specgrad.bind import Binding, Viewer
 from specgrad.solvers.fallback import is_convergence_failure, solve_one_by_one

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from specgrad._array import namespace
+from specgrad._namespace import namespace
 from specgrad._require import require_at_least, require_method, require_whole
 from specgrad._typing import Array
 from specgrad._warn import warn_once

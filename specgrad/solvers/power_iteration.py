@@ -4,7 +4,8 @@ import random
 from dataclasses import dataclass
 from functools import lru_cache
 
-from specgrad._array import device, hermitian_part, namespace, take_columns
+from specgrad._array import device, hermitian_part, take_columns
+from specgrad._namespace import namespace
 from specgrad._require import require_whole
 from specgrad._typing import Array
 from specgrad.derivatives import power_iteration

@@ -2,7 +2,7 @@
 
 from typing import Protocol, TypeGuard
 
-from specgrad._array import is_array, is_complex, namespace
+from specgrad._namespace import is_array, is_complex, namespace
 from specgrad._typing import Array
 
 __all__ = [
@@ -11,8 +11,10 @@ __all__ = [
     "ResidualPolicy",
     "RootSolver",
     "Solver",
+    "failed",
     "has_own_derivative",
     "is_root_solver",
+    "replaced",
     "require_complete",
     "solved",
     "without_looking",
@@ -122,6 +124,24 @@ def solved(solver: Solver, a: Array) -> tuple[Array, Array]:
         f"{solver!r} answered with {said}, and for a {type(a).__name__} of shape {tuple(a.shape)} two of its "
         f"kind are needed: real eigenvalues of shape {tuple(a.shape[:-1])}, and eigenvectors in the columns "
         f"of {tuple(a.shape)}."
+    )
+
+
+def failed(values: Array, vectors: Array) -> Array:
+    """Which matrices of the batch have a decomposition that is not finite, shape (...)."""
+    xp = namespace(values)
+    return ~(xp.all(xp.isfinite(values), axis=-1) & xp.all(xp.isfinite(vectors), axis=(-2, -1)))
+
+
+def replaced(
+    where: Array, by: tuple[Array, Array], decomposition: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """The decomposition, and another one for the matrices that a mask (...) marks."""
+    xp = namespace(where)
+    (values, vectors), (other_values, other_vectors) = decomposition, by
+    return (
+        xp.where(where[..., None], other_values, values),
+        xp.where(where[..., None, None], other_vectors, vectors),
     )
 
 

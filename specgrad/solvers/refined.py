@@ -9,20 +9,19 @@ from specgrad._array import (
     as_row,
     column_products,
     differences,
-    eps,
     hermitian_part,
     identity,
-    namespace,
     off_diagonal,
     real_part,
     reciprocal,
     take_columns,
 )
+from specgrad._namespace import eps, namespace
 from specgrad._require import require, require_method
 from specgrad._typing import Array
 from specgrad.solvers._twice_precision import gram_defect, residual
 from specgrad.solvers.dense import DenseEigh
-from specgrad.solvers.protocol import Solver, solved, without_looking
+from specgrad.solvers.protocol import Solver, failed, replaced, solved, without_looking
 
 __all__ = ["Refined"]
 
@@ -92,16 +91,13 @@ class Refined:
         require(self, "steps", "the integer 1 or 2", lambda k: isinstance(k, Integral) and k in (1, 2))
 
     def solve(self, a: Array) -> tuple[Array, Array]:
-        xp = namespace(a)
-        values, vectors = solved(self.solver, a)
+        found = solved(self.solver, a)
         if a.shape[-1] < 2:
-            return values, vectors
+            return found
         for _ in range(self.steps):
-            refined = _step(self.solver, a, values, vectors)
-            finite = xp.all(xp.isfinite(refined[0]), axis=-1) & xp.all(xp.isfinite(refined[1]), axis=(-2, -1))
-            values = xp.where(finite[..., None], refined[0], values)
-            vectors = xp.where(finite[..., None, None], refined[1], vectors)
-        return values, vectors
+            refined = _step(self.solver, a, *found)
+            found = replaced(failed(*refined), found, refined)
+        return found
 
     def without_looking(self) -> Solver:
         """The same from a solver that looks at no value."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from specgrad._array import namespace
+from specgrad._namespace import namespace
 from specgrad._typing import Array, Namespace
 from specgrad.testing.matrices import Matrix
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from specgrad._array import namespace
+from specgrad._namespace import namespace
 from specgrad._typing import Array, Namespace
 from specgrad.functions import MatrixFunction
 from specgrad.testing._arrays import copied, is_unchanged, on_device

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from specgrad._array import namespace
+from specgrad._namespace import namespace
 from specgrad._typing import Array, Namespace
 from specgrad.gaps import GapRule
 from specgrad.testing._arrays import copied, is_unchanged, on_device

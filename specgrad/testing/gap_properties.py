@@ -5,15 +5,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from specgrad._array import (
-    as_column,
-    as_row,
-    differences,
-    eps,
-    magnitude_scale,
-    namespace,
-    off_diagonal,
-)
+from specgrad._array import as_column, as_row, differences, magnitude_scale, off_diagonal
+from specgrad._namespace import eps, namespace
 from specgrad._typing import Array
 from specgrad.gaps import GapRule
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from specgrad._array import adjoint, eps, hermitian_part, is_complex, namespace, real_part
+from specgrad._array import adjoint, hermitian_part, real_part
+from specgrad._namespace import eps, is_complex, namespace
 from specgrad._typing import Array, Arrays
 from specgrad.solvers import has_own_derivative
 from specgrad.testing._arrays import copied, is_unchanged, random_like, require_precision

@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from specgrad._array import column_products, is_floating, namespace, real_part
+from specgrad._array import column_products, real_part
+from specgrad._namespace import is_floating, namespace
 from specgrad._typing import Array
 from specgrad.testing._arrays import numpy_dtype, random_like
 from specgrad.testing.matrices import Matrix, random_hermitian

@@ -32,6 +32,7 @@ def random_unitary(n: int, dtype: DTypeLike, generator: np.random.Generator) -> 
     Examples
     --------
     >>> import numpy as np
+    >>> from specgrad.testing import random_unitary
     >>> q = random_unitary(3, np.complex64, np.random.default_rng(0))
     >>> bool(np.allclose(q.conj().T @ q, np.eye(3)))
     True
@@ -43,7 +44,28 @@ def random_unitary(n: int, dtype: DTypeLike, generator: np.random.Generator) -> 
 
 
 def random_hermitian(n: int, dtype: DTypeLike, generator: np.random.Generator) -> Matrix:
-    """A random Hermitian matrix with Gaussian entries, Frobenius norm of order 1, in `dtype`."""
+    """A random Hermitian matrix with Gaussian entries, of Frobenius norm of order 1.
+
+    Parameters
+    ----------
+    n : int
+    dtype : floating dtype
+        Of the result.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    array, shape (n, n)
+        Exactly Hermitian.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad.testing import random_hermitian
+    >>> h = random_hermitian(3, np.complex128, np.random.default_rng(0))
+    >>> bool(np.all(h == h.conj().T))
+    True
+    """
     gaussian = _gaussian((n, n), dtype, generator)
     return np.asarray((gaussian + gaussian.conj().T) / max(2 * n, 1)).astype(dtype)
 
@@ -63,17 +85,69 @@ def dense(values: Matrix, dtype: DTypeLike, generator: np.random.Generator) -> M
     -------
     array, shape (n, n)
         Exactly Hermitian.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad.testing import dense
+    >>> a = dense(np.array([1.0, 2.0]), "float64", np.random.default_rng(0))
+    >>> np.linalg.eigvalsh(a).round(12)
+    array([1., 2.])
     """
     return _rounded(_conjugated(values, dtype, generator), dtype)
 
 
 def diagonal(values: Matrix, dtype: DTypeLike, generator: np.random.Generator) -> Matrix:
-    """A diagonal matrix, eigenvalues in random order; the only structure whose ties are exact."""
+    """A diagonal matrix, eigenvalues in random order; the only structure whose ties are exact.
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+        Eigenvalues.
+    dtype : floating dtype
+        Of the result.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    array, shape (n, n)
+        Exactly Hermitian.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad.testing import diagonal
+    >>> diagonal(np.array([2.0, 2.0]), "float64", np.random.default_rng(0))
+    array([[2., 0.],
+           [0., 2.]])
+    """
     return np.diag(generator.permutation(values)).astype(dtype)
 
 
 def banded(values: Matrix, dtype: DTypeLike, generator: np.random.Generator) -> Matrix:
-    """A band matrix with about n/3 diagonals on either side, reduced from a full one by reflections."""
+    """A band matrix with about n/3 diagonals on either side, reduced from a full one by reflections.
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+        Eigenvalues.
+    dtype : floating dtype
+        Of the result.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    array, shape (n, n)
+        Exactly Hermitian.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad.testing import banded
+    >>> a = banded(np.arange(1.0, 7.0), "float64", np.random.default_rng(0))
+    >>> bool(np.any(np.triu(a, 2))), bool(np.any(np.triu(a, 3)))
+    (True, False)
+    """
     a = _conjugated(values, dtype, generator)
     n = a.shape[0]
     width = max(1, n // 3)

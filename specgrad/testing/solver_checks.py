@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from specgrad._array import adjoint, eps, identity, is_array, namespace, smallest_normal
+from specgrad._array import adjoint, identity
+from specgrad._namespace import eps, is_array, namespace, smallest_normal
 from specgrad._typing import Array, Namespace
 from specgrad.solvers import Solver
 from specgrad.testing._arrays import copied, is_unchanged, on_device

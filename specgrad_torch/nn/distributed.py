@@ -71,8 +71,8 @@ def joint_covariance(samples: Tensor, groups: int, process_group: Any) -> tuple[
     """The mean (C,) and the covariances (groups, d, d) of the samples (C, m) of all processes.
 
     Each process has a number ``m`` of its own. Two differentiable sums over processes: of the samples and
-    their number, then of products of the centred samples, as products of raw ones would lose the digits
-    of a large mean.
+    their number, then of the centred samples and their products, as products of raw ones would lose the
+    digits of a large mean. The first sum is rounded itself, and what it lost comes with the second.
     """
     group = _group(process_group)
     if samples.dtype.itemsize < 4:
@@ -80,10 +80,12 @@ def joint_covariance(samples: Tensor, groups: int, process_group: Any) -> tuple[
     with without_autocast(samples):
         count = samples.new_full((1,), float(samples.shape[-1]))
         total = _sum_over(group, torch.cat([samples.sum(-1), count]))
-        mean = total[:-1] / total[-1]
+        mean, number = total[:-1] / total[-1], total[-1]
         centred = (samples - mean.unsqueeze(-1)).unflatten(0, (groups, samples.shape[0] // groups))
-        moment = _sum_over(group, centred @ centred.mH)
-        return mean, moment / total[-1]
+        moments = torch.cat([centred.sum(-1, keepdim=True), centred @ centred.mT], -1)
+        moments = _sum_over(group, moments) / number
+        rest, covariance = moments[..., :1], moments[..., 1:]
+        return mean + rest.flatten(), covariance - rest @ rest.mT
 
 
 def _group(process_group: Any) -> Any:
