@@ -1,6 +1,6 @@
 """Stable, and where possible exact, gradients through symmetric and Hermitian eigendecompositions."""
 
-from specgrad.composed_functions import FromDerivative, Shifted
+from specgrad.composed_functions import Clamped, FromDerivative, Shifted
 from specgrad.decompositions import eigh, eigvalsh
 from specgrad.denoising import Standardise, denoising_matrix, pca_denoise
 from specgrad.functions import Exp, InverseSqrt, Log, Power, Sqrt
@@ -49,6 +49,7 @@ __all__ = [
     "AcceptResidual",
     "BalancedPowerIterationGap",
     "BroadenedGap",
+    "Clamped",
     "ClippedGap",
     "ConvergenceError",
     "ConvergenceWarning",

@@ -1,16 +1,23 @@
-"""Functions of a Hermitian matrix that are made of others: shifted, or from ``f`` and ``f'`` alone."""
+"""Functions of a Hermitian matrix made of others: shifted, clamped, or from ``f`` and ``f'`` alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from typing import ClassVar
 
+from specgrad._namespace import namespace
 from specgrad._require import require, require_method
 from specgrad._typing import Array
-from specgrad.divided_differences import mean_or_quotient, second_difference, second_from_first
-from specgrad.domains import Domain, answer_of, domain_of
+from specgrad.divided_differences import (
+    ascending,
+    mean_or_quotient,
+    second_difference,
+    second_from_first,
+)
+from specgrad.domains import Domain, NonNegative, answer_of, domain_of
 from specgrad.functions import MatrixFunction
 
-__all__ = ["FromDerivative", "Shifted"]
+__all__ = ["Clamped", "FromDerivative", "Shifted"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,85 @@ class Shifted:
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         return second_difference(self.function, x + self.shift, y + self.shift, z + self.shift)
+
+
+@dataclass(frozen=True)
+class Clamped:
+    """``f(max(l, minimum))``: a function of ``A`` with its small eigenvalues raised to a minimum.
+
+    For matrices that may be singular or indefinite. ``Clamped(Power(1), minimum)`` is the rectifier ReEig of
+    SPDNet, and ``Clamped(Log(), minimum)`` that and its logarithm at once. It is constant below the minimum,
+    and its slope there that from above. Across it, for ``a < minimum <= b``,
+
+        ``f[a, b] = f[minimum, b] (b - minimum)/(b - a)``,
+
+    in which nothing cancels. The second derivative has a jump of the first in it, over the distance of two
+    eigenvalues on different sides, and so no bound as both come close to the minimum.
+
+    Parameters
+    ----------
+    function : MatrixFunction
+    minimum : float
+        In the units of the eigenvalues, and where the function is defined.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the minimum is no finite number in the domain of the function, or the function has no method
+        ``divided_difference``.
+
+    References
+    ----------
+    Huang and Van Gool, "A Riemannian network for SPD matrix learning" (AAAI 2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import Clamped, Power, matrix_function
+    >>> matrix_function(np.diag([-1.0, 2.0]), Clamped(Power(1), 0.5))
+    array([[0.5, 0. ],
+           [0. , 2. ]])
+    """
+
+    function: MatrixFunction
+    minimum: float
+
+    domain: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        require_method(self.function, "divided_difference", "function", "Log()")
+        domain = domain_of(self.function)
+        needed = "a finite number"
+        if domain is not None:
+            least = "at least" if isinstance(domain, NonNegative) else "above"
+            needed = f"{needed} {least} {domain.start:g}, where {self.function} is defined,"
+        require(self, "minimum", needed, lambda minimum: -inf < minimum < inf and _is_above(domain, minimum))
+
+    def __call__(self, values: Array) -> Array:
+        return self.function(self._raised(values))
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        xp = namespace(x)
+        low, high = xp.minimum(x, y), xp.maximum(x, y)
+        across = (low < self.minimum) & (high >= self.minimum)
+        share = xp.where(across, (high - self.minimum) / xp.where(across, high - low, 1.0), 1.0)
+        raised = share * self.function.divided_difference(self._raised(low), self._raised(high))
+        return xp.where(high < self.minimum, 0.0, raised)
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        xp = namespace(x)
+        low, middle, high = ascending(x, y, z)
+        across = (low < self.minimum) & (high >= self.minimum)
+        firsts = self.divided_difference(middle, high) - self.divided_difference(low, middle)
+        raised = second_difference(self.function, *map(self._raised, (low, middle, high)))
+        return xp.where(
+            across,
+            firsts / xp.where(across, high - low, 1.0),
+            xp.where(high < self.minimum, 0.0, raised),
+        )
+
+    def _raised(self, values: Array) -> Array:
+        return namespace(values).clip(values, min=self.minimum)
 
 
 @dataclass(frozen=True)
@@ -113,3 +199,10 @@ class FromDerivative:
 
     def _slope(self, values: Array) -> Array:
         return answer_of(self.derivative, values)
+
+
+def _is_above(domain: Domain | None, minimum: float) -> bool:
+    """Whether a domain holds a number and all above it."""
+    if domain is None:
+        return True
+    return minimum > domain.start or (isinstance(domain, NonNegative) and minimum == domain.start)

@@ -134,6 +134,7 @@ ARGUMENTS = {  # of those that have no default
     specgrad.ThroughSolver: (PowerIteration(),),
     specgrad.Power: (0.3,),
     specgrad.Shifted: (specgrad.Log(), 0.1),
+    specgrad.Clamped: (specgrad.Log(), 0.1),
     specgrad.FromDerivative: (np.sin, np.cos),
 }
 FROZEN = [kind for name in specgrad.__all__ if dataclasses.is_dataclass(kind := getattr(specgrad, name))]
