@@ -22,12 +22,15 @@ from specgrad.solvers import (
     require_complete,
 )
 from specgrad.truncation import Truncation
-from specgrad.validation import require_domain
+from specgrad.validation import Wording, require_domain
 
 __all__ = ["Choices", "Method", "knows_truncation"]
 
 Choices: TypeAlias = tuple[MatrixFunction, Solver | RootSolver, GradientRule | None, Truncation | None]
 """What a `Method` is made of, before it is checked: by these a binding finds one that it has built."""
+
+
+_PLAIN = Wording()
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,12 @@ class Method:
         return binding.inner(self._primitive(None, binding, semidefinite=True))
 
     def report(
-        self, binding: Binding, outputs: Arrays, check_finite: bool, but_at_zero: bool = False
+        self,
+        binding: Binding,
+        outputs: Arrays,
+        check_finite: bool,
+        wording: Wording = _PLAIN,
+        but_at_zero: bool = False,
     ) -> None:
         """Raise or warn about what the primitive put out, where it can be looked at.
 
@@ -86,11 +94,11 @@ class Method:
         function that is flat at 0.
         """
         if check_finite or is_root_solver(self.solver):
-            self._judge(binding, outputs)
+            self._judge(binding, outputs, wording)
         if check_finite and self.truncation is not None:
             self._warn_of_cut(binding, outputs, self.truncation, but_at_zero)
 
-    def _judge(self, binding: Binding, outputs: Arrays) -> None:
+    def _judge(self, binding: Binding, outputs: Arrays, wording: Wording) -> None:
         """The residual, or the eigenvalues."""
         if is_root_solver(self.solver):
             root, inverse = (binding.view(output) for output in outputs)
@@ -100,7 +108,7 @@ class Method:
         domain = domain_of(self.function)
         if domain is not None and (values := binding.view(outputs[-2])) is not None:
             rank = None if self.truncation is None else binding.view(outputs[1])
-            require_domain(values, rank, self.function, domain)
+            require_domain(values, rank, self.function, domain, wording)
 
     def _warn_of_cut(
         self, binding: Binding, outputs: Arrays, truncation: Truncation, but_at_zero: bool

@@ -1,5 +1,7 @@
 """Checks of arguments, with errors that say what was given, what is needed and what to do."""
 
+from dataclasses import dataclass
+
 from specgrad._array import adjoint
 from specgrad._namespace import eps, is_array, is_complex, is_floating, is_half, namespace
 from specgrad._typing import Array
@@ -8,6 +10,7 @@ from specgrad.domains import Domain, NonZero
 from specgrad.leading import leading
 
 __all__ = [
+    "Wording",
     "batch_index",
     "first_index",
     "hermitian_input",
@@ -17,6 +20,29 @@ __all__ = [
     "require_matrices",
     "to_computing_precision",
 ]
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How an error names the matrix it is about, and what is added to its diagonal, in the caller's words.
+
+    Parameters
+    ----------
+    groups : int, optional
+        The length of the last axis of the batch, which the caller knows as groups of variables.
+    diagonal : str, default "the diagonal"
+    """
+
+    groups: int | None = None
+    diagonal: str = "the diagonal"
+
+    def place(self, index: tuple[int, ...]) -> str:
+        """Where the matrix is."""
+        if self.groups is None:
+            return f"batch index {index}"
+        *batch, group = index
+        place = f"batch index {tuple(batch)}"
+        return place if self.groups == 1 else f"{place}, group {group},"
 
 
 def require_floating(x: Array, name: str) -> None:
@@ -93,7 +119,9 @@ def hermitian_input(viewer: Viewer, a: Array, name: str, look: bool) -> tuple[Ar
     return a, None if seen is None else require_hermitian(seen, name, precision)
 
 
-def require_domain(values: Array, rank: Array | None, function: object, domain: Domain) -> None:
+def require_domain(
+    values: Array, rank: Array | None, function: object, domain: Domain, wording: Wording
+) -> None:
     """Raise if an eigenvalue that is kept lies outside the domain; both arrays must be readable.
 
     Eigenvalues come ascending or by magnitude, so that the largest magnitude is at an end.
@@ -113,22 +141,22 @@ def require_domain(values: Array, rank: Array | None, function: object, domain: 
     largest = float(magnitude[(*index, 0)])
     if largest == 0 and not domain.start:
         raise ValueError(
-            f"{function} is not defined at 0, and the matrix at batch index {index} is zero: add a positive "
-            "number to its diagonal."
+            f"{function} is not defined at 0, and the matrix at {wording.place(index)} is zero: add a "
+            f"positive number to {wording.diagonal}."
         )
     needed = f"{domain.needed} eigenvalues"
     if domain.start:
         needed = f"eigenvalues whose difference from {domain.start:g} is {domain.needed}"
     leads = bool(xp.any(outside & (xp.abs(values) == magnitude), axis=-1)[index])
-    remedy = _remedy(domain, smallest, float(rounding[(*index, 0)]), leads)
+    remedy = _remedy(domain, smallest, float(rounding[(*index, 0)]), leads, wording.diagonal)
     raise ValueError(
-        f"{function} needs {needed}, and the matrix at batch index {index} has one of {smallest:.1e}, with "
-        f"magnitudes up to {largest:.1e}: there the function or its derivative is infinite or undefined. "
-        f"{remedy}"
+        f"{function} needs {needed}, and the matrix at {wording.place(index)} has one of {smallest:.1e}, "
+        f"with magnitudes up to {largest:.1e}: there the function or its derivative is infinite or "
+        f"undefined. {remedy}"
     )
 
 
-def _remedy(domain: Domain, smallest: float, rounding: float, leads: bool) -> str:
+def _remedy(domain: Domain, smallest: float, rounding: float, leads: bool, diagonal: str) -> str:
     """What to do about eigenvalues outside the domain, one of which may be the leading one."""
     start = f"{domain.start:g}"
     if isinstance(domain, NonZero):
@@ -139,7 +167,7 @@ def _remedy(domain: Domain, smallest: float, rounding: float, leads: bool) -> st
     drop = "" if leads else f", or drop such eigenvalues with truncation=EigenvalueFloor({floor})"
     # A tenth more than is needed, as the message shows two digits and might round down.
     shift = 2 * rounding - 1.1 * min(smallest - domain.start, 0.0)
-    return f"Add at least {shift:.1e} to the diagonal{drop}."
+    return f"Add at least {shift:.1e} to {diagonal}{drop}."
 
 
 def first_index(failed: Array) -> tuple[int, ...]:

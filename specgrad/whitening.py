@@ -19,6 +19,7 @@ from specgrad.samples import (
 from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.statistics import shifted
 from specgrad.truncation import EigenvalueFloor, EnergyRatio, Truncation
+from specgrad.validation import Wording
 
 __all__ = ["whitening_matrix", "zca_whiten"]
 
@@ -111,9 +112,10 @@ def zca_whiten(
     choices = (InverseSqrt(), solver, gradient, truncation)
     method, filtered = binding.built(_filter, choices, groups, eps, correction)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
+    wording = Wording(groups, "eps")
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
-        require_finite_covariance(seen, "x")
-    method.report(binding, outputs[2:-2], check_finite, but_at_zero=True)
+        require_finite_covariance(seen, "x", wording)
+    method.report(binding, outputs[2:-2], check_finite, wording, but_at_zero=True)
     return WhiteningResult(*outputs[:3])
 
 
@@ -163,7 +165,7 @@ def whitening_matrix(
            [0. , 0. , 0. ]])
     """
     choices, shift = shifted((InverseSqrt(), solver, gradient, truncation), as_nonnegative(eps, "eps"))
-    return evaluate(binding, covariance, choices, check_finite, "covariance", shift)
+    return evaluate(binding, covariance, choices, check_finite, "covariance", shift, Wording(diagonal="eps"))
 
 
 def _filter(

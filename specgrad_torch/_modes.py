@@ -25,6 +25,7 @@ def without_autocast(*arrays: Tensor | None) -> AbstractContextManager[Any]:
     return _NOTHING
 
 
+@torch.compiler.disable  # what is compiled behind a break in a graph would warn of the look-up
 def is_forward_mode() -> bool:
     """Whether forward mode is on, also in what a compiler traces, which enters no level of it."""
     if torch.autograd.forward_ad._current_level >= 0:

@@ -129,6 +129,7 @@ _UNREAD = dict.fromkeys(
         "test_warning_says_how_large_and_what_to_do",
         "test_newton_schulz_says_when_it_has_not_converged",
         "test_not_finite_data_name_the_batch_index",
+        "test_an_item_is_named_in_the_words_of_the_caller",
         "test_a_singular_covariance_without_truncation_is_named",
         "test_a_constant_variable_that_would_be_standardised_is_named",
         "test_a_variable_that_is_constant_up_to_rounding_is_named",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from specgrad import covariance, eigh, eigvalsh, sqrtm, vjp
+from specgrad import covariance, eigh, eigvalsh, sqrtm, vjp, zca_whiten
 
 FUNCTIONS = pytest.mark.parametrize("function", [eigh, eigvalsh], ids=lambda f: f.__name__)
 
@@ -167,3 +167,18 @@ def test_all_eigenvalues_equal(backend, dtype, level):
     ones = backend.xp.ones_like(values)
     gradient = backend.numpy(pullback((ones + 2 * values, vectors))[0])
     np.testing.assert_allclose(gradient, (1 + 2 * level) * np.eye(4), atol=16 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    ("groups", "place"), [(1, r"batch index \(1,\) has"), (2, r"batch index \(1,\), group 1, has")]
+)
+def test_an_item_is_named_in_the_words_of_the_caller(backend, groups, place):
+    x = np.random.default_rng(0).standard_normal((3, 4, 20))
+    x[1, 3] = x[1, 2]
+    with pytest.raises(ValueError, match=rf"{place}.*Add at least \S+ to eps"):
+        zca_whiten(backend.array(x), groups=groups, truncation=None)
+    x[1, 3, 0] = np.nan
+    with pytest.raises(ValueError, match=rf"{place.replace('has', 'is not finite')}"):
+        zca_whiten(backend.array(x), groups=groups)
+    with pytest.raises(ValueError, match=r"batch index \(\)"):
+        zca_whiten(backend.array(x[1]))

@@ -29,6 +29,7 @@ from specgrad import (
     DaleckiiKrein,
     EnergyRatio,
     ExactGap,
+    FromDerivative,
     MaskedGap,
     NewtonSchulz,
     PowerIteration,
@@ -196,3 +197,16 @@ def test_gap_rule_of_a_user(compile_or_not):
     a = matrices(SEPARATED[0])
     halved = gradient(compile_or_not(lambda a: of_vectors(a, HalvedGap())), a)
     torch.testing.assert_close(halved, 0.5 * gradient(lambda a: of_vectors(a, ExactGap()), a), **ROUNDING)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # of Dynamo's own
+def test_a_break_in_the_graph_leaves_the_derivative_and_warns_of_nothing():
+    # A compiler keeps no callables, so the graph breaks where one is used.
+    cosine = FromDerivative(torch.cos, lambda x: -torch.sin(x))
+
+    def value(a):
+        return specgrad_torch.matrix_function(a, cosine).sum()
+
+    a = TIED.clone().requires_grad_()
+    found = gradient(torch.compile(value, backend="aot_eager"), a)
+    torch.testing.assert_close(found, gradient(value, a), **ROUNDING)

@@ -232,21 +232,3 @@ def test_eps_may_change_in_training(layer):
 def test_integers_are_refused(layer, training):
     with pytest.raises(TypeError, match=r"dtype torch.int64.*x.float\(\)"):
         layer(6).train(training)(torch.ones(8, 6, dtype=torch.int64))
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_layers_are_an_ensemble(layer, training):
-    members = [layer(3, track_running_stats=False, dtype=torch.float64).train(training) for _ in range(2)]
-    torch.nn.init.normal_(members[1].weight, generator=torch.manual_seed(0))
-    x = torch.randn(8, 3, 5, dtype=torch.float64, generator=torch.manual_seed(1))
-    parameters, _ = torch.func.stack_module_state(members)
-
-    def one(parameters, x):
-        return torch.func.functional_call(members[0], parameters, (x,))
-
-    y = torch.func.vmap(one, in_dims=(0, None))(parameters, x)
-    found = torch.autograd.grad(y.pow(3).sum(), list(parameters.values()))
-    for k, member in enumerate(members):
-        expected = torch.autograd.grad(member(x).pow(3).sum(), list(member.parameters()))
-        for together, alone in zip(found, expected, strict=True):
-            torch.testing.assert_close(together[k], alone)

@@ -153,7 +153,8 @@ class CovarianceNormalisation(nn.Module):
         if step is None:
             step = count.clamp(min=1).to(mean.dtype).reciprocal()
         for old, new in zip(running, (mean, matrix), strict=True):
-            old.lerp_(new if good is True else torch.where(good, new, old), step)
+            # Not in place by `lerp_`, for which torch.vmap has no rule.
+            old.copy_(old.lerp(new if good is True else torch.where(good, new, old), step))
 
     def _multiplied(self, x: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
         """``diag(weight) matrix (x - mean) + bias`` by plain products, each sample in its place."""
@@ -190,12 +191,11 @@ class CovarianceNormalisation(nn.Module):
         return self._in_format(flat.unflatten(1, (x.shape[0], *x.shape[2:])).movedim(0, 1), x)
 
     def _in_format(self, y: Tensor, x: Tensor) -> Tensor:
-        """In the precision and memory format of `x`."""
+        """In the precision of `x`, and with channels last in memory where they are so there."""
         y = y.to(x.dtype)
-        if not x.is_contiguous():
-            for memory_format, ndim in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
-                if x.ndim == ndim and x.is_contiguous(memory_format=memory_format):
-                    return y.contiguous(memory_format=memory_format)
+        # Not by the name of a memory format, which torch.vmap does not know.
+        if not x.is_contiguous() and x.movedim(1, -1).is_contiguous():
+            return y.movedim(1, -1).contiguous().movedim(-1, 1)
         return y.contiguous()
 
 
