@@ -39,8 +39,7 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
         error, wrong = TypeError, not _may_be_stand_in(number) and not (number is None and optional)
     if wrong:
         needed = f"{needed}, or None," if optional else needed
-        advice = ": no gradient flows to it, so convert it by float()" if _is_learnt(number) else ""
-        raise error(f"{type(value).__name__} needs {needed} for {name}, not {number!r}{advice}.")
+        raise error(f"{type(value).__name__} needs {needed} for {name}, not {number!r}{_advice(number)}.")
     if isinstance(number, Real) and (number is not given or type(number) not in _PYTHON):
         object.__setattr__(value, name, _of_python(number))
 
@@ -48,7 +47,7 @@ def require(value: object, name: str, needed: str, holds: Callable[[Any], bool])
 def as_number(number: Any, argument: str) -> float:
     """An argument as a finite number of Python's own, or an error that names it."""
     if type(number) not in _PYTHON and not isinstance(number := _out_of_array(number), Real):
-        raise TypeError(f"{argument} is {number!r}, and a number is needed.")
+        raise TypeError(f"{argument} is {number!r}, and a number is needed{_advice(number)}.")
     if not -inf < number < inf:
         raise ValueError(f"{argument} is {number}, and a finite number is needed.")
     return _of_python(number)
@@ -106,6 +105,12 @@ def _axes(number: object) -> int:
     """How many axes an array has; -1 for anything else, such as a stand-in with an answer to everything."""
     axes = getattr(number, "ndim", -1)
     return axes if isinstance(axes, int) else -1
+
+
+def _advice(number: object) -> str:
+    if _is_learnt(number):
+        return ": no gradient flows to it, so convert it by float()"
+    return ": convert it by float()" if _axes(number) == 0 else ""
 
 
 def _is_learnt(number: object) -> bool:

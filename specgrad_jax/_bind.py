@@ -9,10 +9,9 @@ transposed jvp: the rounding floor and the gauge policies look at the cotangent.
 that hold arrays, which JAX may trace and an operation cannot keep, has one for its forward pass.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
-from inspect import unwrap
 from types import FunctionType
 from typing import Any
 
@@ -167,12 +166,26 @@ def _is_closed(part: object) -> bool:
         return all(map(_is_closed, part))
     if type(part) in _NUMBERS:
         return True
-    if isinstance(function := unwrap(part) if callable(part) else None, FunctionType):
-        held = [cell.cell_contents for cell in function.__closure__ or ()]
-        held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-        return str(function.__module__).startswith("jax.") or all(type(each) in _NUMBERS for each in held)
+    if functions := [layer for layer in _layers(part) if isinstance(layer, FunctionType)]:
+        return all(map(_holds_numbers, functions))
     is_frozen = is_dataclass(part) and type(part).__hash__ is not None
     return is_frozen and all(_is_closed(getattr(part, each.name)) for each in fields(part))
+
+
+def _layers(part: object) -> Iterator[object]:
+    """A function, and those that it says it wraps, as one that JAX has compiled does."""
+    while callable(part):
+        yield part
+        part = getattr(part, "__wrapped__", None)
+
+
+def _holds_numbers(function: FunctionType) -> bool:
+    """Whether a function is of JAX, or closes over numbers alone."""
+    held = [cell.cell_contents for cell in function.__closure__ or ()]
+    held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    # Not by its own `__module__`, which a wrapper takes over.
+    is_of_jax = str(function.__globals__["__name__"]).startswith("jax.")
+    return is_of_jax or all(type(each) in _NUMBERS for each in held)
 
 
 def _batch(

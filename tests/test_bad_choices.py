@@ -1,6 +1,7 @@
 """Solvers, rules and numbers that could not work are refused in a sentence."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -146,6 +147,12 @@ def test_an_array_of_numpy_without_axes_is_a_number():
         MaxRank(np.asarray(-1))
 
 
+def test_numbers_keep_their_kind():
+    assert type(MaxRank(np.int64(2)).rank) is int
+    with pytest.raises(TypeError, match=r"absolute, not Decimal\('0.1'\)"):
+        EigenvalueFloor(Decimal("0.1"))
+
+
 def test_a_truth_value_is_no_whole_number():
     with pytest.raises(ValueError, match="MaxRank needs an integer"):
         MaxRank(True)
@@ -156,3 +163,11 @@ def test_an_argument_takes_the_numbers_of_numpy_too():
     np.testing.assert_array_equal(covariance(x, eps=np.asarray(0.5)), covariance(x, eps=0.5))
     with pytest.raises(TypeError, match="and a number is needed"):
         covariance(x, eps=np.asarray([0.5]))
+
+
+def test_an_argument_that_is_an_array_of_another_library_says_what_to_do(backend):
+    if backend.name == "numpy":
+        pytest.skip("its arrays without axes are numbers")
+    x = backend.array(np.arange(6.0).reshape(2, 3))
+    with pytest.raises(TypeError, match=r"and a number is needed: convert it by float\(\)"):
+        covariance(x, eps=backend.array(np.asarray(0.5)))

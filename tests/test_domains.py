@@ -164,6 +164,11 @@ def test_a_zero_matrix_below_a_shifted_domain_gets_advice_that_works():
     specgrad.matrix_function(shift * np.eye(2), root_above_one)
 
 
+def test_the_error_names_the_eigenvalue_outside():
+    with pytest.raises(ValueError, match=r"has one of 0\.0e\+00, with magnitudes up to 2"):
+        specgrad.powm(np.diag([-1.0, 0.0, 2.0]), -1)
+
+
 def test_one_has_no_slope(backend):
     x = backend.array(np.array([1.0, 2.0]))
     assert not np.any(backend.numpy(One().divided_difference(x, x)))

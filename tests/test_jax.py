@@ -116,6 +116,9 @@ TRANSFORMS = {
     "eager": lambda f: jax.grad(f),
     "jit": lambda f: jax.jit(jax.grad(f)),
     "vmap of grad": lambda f: lambda a: jax.vmap(jax.grad(f))(jnp.stack([a, 2 * a]))[0],
+    "vmap, last axis": lambda f: (
+        lambda a: jax.vmap(jax.grad(f), in_axes=2)(jnp.stack([a, 2 * a], axis=-1))[0]
+    ),
     "grad of vmap": lambda f: jax.grad(lambda a: jax.vmap(f)(jnp.stack([a, 0.5 * a]))[0]),
     "jacfwd": lambda f: jax.jit(jax.jacfwd(f)),
     "jacrev": lambda f: jax.jit(jax.jacrev(f)),

@@ -1,5 +1,7 @@
 """Derivatives of loops of JAX, which take functions apart, are those of the function alone."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,24 @@ SINE = FromDerivative(jnp.sin, jnp.cos)
 
 def slow(rate):
     return FromDerivative(lambda x: jnp.sin(rate * x), lambda x: rate * jnp.cos(rate * x))
+
+
+def slow_by_default(rate):
+    return FromDerivative(lambda x, r=rate: jnp.sin(r * x), lambda x, r=rate: r * jnp.cos(r * x))
+
+
+def slow_by_keyword(rate):
+    return FromDerivative(lambda x, *, r=rate: jnp.sin(r * x), lambda x, *, r=rate: r * jnp.cos(r * x))
+
+
+def slow_by_wrapper(rate):
+    def sine(x):
+        return jnp.sin(rate * x)
+
+    def cosine(x):
+        return rate * jnp.cos(rate * x)
+
+    return FromDerivative(functools.wraps(jnp.sin)(sine), functools.wraps(jnp.cos)(cosine))
 
 
 FUNCTIONS = {
@@ -60,9 +80,10 @@ def test_second_derivatives_at_a_tie(name, loop, order):
 @pytest.mark.parametrize(
     "transform", [jax.jit, lambda f: lambda a, rate: jax.vmap(f, (None, 0))(a, rate[None])[0]]
 )
-def test_a_function_may_close_over_a_number_that_is_traced(transform):
+@pytest.mark.parametrize("make", [slow, slow_by_default, slow_by_keyword, slow_by_wrapper])
+def test_a_function_may_close_over_a_number_that_is_traced(make, transform):
     def loss(a, rate):
-        return jnp.sum(specgrad_jax.matrix_function(a, slow(rate)) * DIRECTION)
+        return jnp.sum(specgrad_jax.matrix_function(a, make(rate)) * DIRECTION)
 
     expected = jax.grad(loss)(TIED, 0.5)
     np.testing.assert_allclose(transform(jax.grad(loss))(TIED, jnp.asarray(0.5)), expected, atol=1e-12)

@@ -41,6 +41,15 @@ def test_filters_may_ask_for_every_warning(monkeypatch):
                 warn_once(f"number {number}", UserWarning)
 
 
+def test_each_category_warns_at_a_place(monkeypatch):
+    monkeypatch.setattr("specgrad._warn._WARNED", set())
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("default")
+        for category in (UserWarning, RuntimeWarning):
+            warn_once("of a category", category)
+    assert [w.category for w in seen] == [UserWarning, RuntimeWarning]
+
+
 def test_it_stays_at_once_whatever_else_looks_at_filters_in_between(monkeypatch):
     monkeypatch.setattr("specgrad._warn._WARNED", set())
     with warnings.catch_warnings(record=True) as seen:
