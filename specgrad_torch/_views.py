@@ -116,7 +116,7 @@ class SolverOnTensors:
     def solve(self, a: Array) -> tuple[Array, Array]:
         if isinstance(a, Tensor):
             return self.solver.solve(a)
-        values, vectors = solved(self.solver, torch.from_numpy(np.ascontiguousarray(a)))
+        values, vectors = solved(self.solver, torch.from_numpy(a))
         return values.numpy(force=True), vectors.numpy(force=True)
 
     def without_looking(self) -> Solver:

@@ -120,6 +120,13 @@ def test_a_cut_among_zeros_says_so_where_the_function_has_a_slope(backend):
         at_a_new_place()(partial(pca_denoise, truncation=MaxRank(2), scaling=None), x)
 
 
+def test_without_the_check_nobody_looks_at_the_cut(backend):
+    a = backend.array(np.eye(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        at_a_new_place()(partial(powm, exponent=0.5, truncation=MaxRank(1), check_finite=False), a)
+
+
 def test_small_eigenvalues_are_no_ties_for_being_small(backend):
     a = backend.array(np.diag([1.0, 1e-12, 1e-14, 0.0]))
     with warnings.catch_warnings():

@@ -176,6 +176,15 @@ def test_a_function_of_the_core_says_that_it_does_not_carry_this_gradient():
         specgrad_torch.eigh(a)
 
 
+def test_a_subclass_of_tensors_stays_one():
+    class Own(torch.Tensor):
+        pass
+
+    a = torch.eye(3).as_subclass(Own)
+    for output in (*specgrad_torch.eigh(a), specgrad_torch.inv_sqrtm(a), specgrad_torch.covariance(a)):
+        assert type(output) is Own
+
+
 def test_an_array_of_another_library_is_named():
     with pytest.raises(TypeError, match=r"given a numpy.ndarray, and a torch.Tensor is needed"):
         specgrad_torch.eigh(np.eye(2))

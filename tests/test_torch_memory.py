@@ -42,6 +42,13 @@ def test_outputs_are_all_that_is_saved_for_backward(truncation):
     assert not any(isinstance(x, torch.Tensor) for x in kept_aside)
 
 
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_a_slice_holds_no_more_memory_than_its_own(requires_grad):
+    a = torch.eye(5, requires_grad=requires_grad)
+    for output in specgrad_torch.eigh(a, truncation=MaxRank(2)):
+        assert output.untyped_storage().nbytes() == output.nbytes
+
+
 @pytest.mark.parametrize("check_finite", [True, False])
 def test_validation_leaves_one_operation_in_the_graph(check_finite):
     a = matrices(RAGGED).requires_grad_()
