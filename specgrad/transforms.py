@@ -199,6 +199,11 @@ def _leaves(cotangents: Any, output: Form | tuple[Form, ...]) -> tuple[Array | N
     """The cotangents as a tuple that matches the output."""
     expected = output if isinstance(output, tuple) else (output,)
     given = cotangents if isinstance(output, tuple) else (cotangents,)
+    if isinstance(cotangents, tuple) and not isinstance(output, tuple):
+        raise TypeError(
+            f"The pullback needs one cotangent, as there is one output, and was given {_described(cotangents)}: "
+            "give the array alone."
+        )
     if not isinstance(given, tuple) or len(given) != len(expected):
         raise TypeError(
             f"The pullback needs a tuple of {len(expected)} cotangents, one for each output (None for zero), "

@@ -210,6 +210,12 @@ def test_a_tangent_is_taken_in_the_precision_of_its_argument(backend):
         assert jvp(eigvalsh, (a,), (tangent,))[1].dtype == a.dtype
 
 
+def test_one_output_has_one_cotangent(backend):
+    values, pullback = vjp(eigvalsh, small(backend))
+    with pytest.raises(TypeError, match="needs one cotangent, .* a tuple of 1: give the array alone"):
+        pullback((values,))
+
+
 def test_a_pullback_keeps_no_array_in_a_circle_and_none_that_it_does_not_read():
     def recorders():
         return sum(type(each) is _Recorder for each in gc.get_objects())
