@@ -201,8 +201,8 @@ def _leaves(cotangents: Any, output: Form | tuple[Form, ...]) -> tuple[Array | N
     given = cotangents if isinstance(output, tuple) else (cotangents,)
     if isinstance(cotangents, tuple) and not isinstance(output, tuple):
         raise TypeError(
-            f"The pullback needs one cotangent, as there is one output, and was given {_described(cotangents)}: "
-            "give the array alone."
+            "The pullback needs one cotangent, as there is one output, and was given "
+            f"{_described(cotangents)}: give the array alone."
         )
     if not isinstance(given, tuple) or len(given) != len(expected):
         raise TypeError(
