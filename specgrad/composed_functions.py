@@ -150,11 +150,11 @@ class Clamped:
 class FromDerivative:
     """A matrix function from ``f`` and ``f'``, safe near ties.
 
-    Eigenvalues use the mean of ``f'`` between them where the difference quotient confirms it within its own
-    rounding, others the quotient. First derivatives are as good as ``f``, ``f'`` and the eigenvalues. Second
-    ones take differences of these: near ties they err by about ``eps**(2/3) max(1, |l|/h) f'(l)/h``, with
-    ``h`` the distance over which ``f'`` changes by its own size; near 0, where `f` may be singular, ``h`` is
-    measured up to 1.
+    The divided difference of two eigenvalues is the mean of ``f'`` between them where the difference quotient
+    confirms it within its own rounding, and the quotient elsewhere. First derivatives are as good as ``f``,
+    ``f'`` and the eigenvalues. Second ones take differences of these: near ties they err by about
+    ``eps**(2/3) max(1, |l|/h) f'(l)/h``, with ``h`` the distance over which ``f'`` changes by its own size;
+    near 0, where `f` may be singular, ``h`` is measured up to 1.
 
     Parameters
     ----------

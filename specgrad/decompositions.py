@@ -79,8 +79,8 @@ def eigh(
     The derivative of an eigenvector has ``1/gap`` in it. Where a function of the whole matrix is meant,
     as in whitening or a projector, differentiating that function avoids the division altogether.
     Second derivatives are exact off ties, up to rounding of size eps/gap**2, and finite but not exact at
-    them. At the optimum of a loss take forward mode over reverse mode: reverse over reverse holds what the
-    default's rounding floor hides there for rounding, between eigenvalues closer than ``eps**(1/3) max|l|``.
+    them. At the optimum of a loss take forward mode over reverse mode: reverse over reverse mistakes for
+    rounding what the default's floor hides there, between eigenvalues closer than ``eps**(1/3) max|l|``.
 
     References
     ----------

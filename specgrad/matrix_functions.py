@@ -71,7 +71,7 @@ def matrix_function(
 
     References
     ----------
-    N. J. Higham, "Functions of Matrices" (SIAM, 2008), chapter 3.
+    Nicholas J. Higham, "Functions of Matrices" (SIAM, 2008), chapter 3.
 
     Examples
     --------
