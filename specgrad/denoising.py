@@ -21,7 +21,7 @@ from specgrad.samples import (
 )
 from specgrad.solvers import DenseEigh, Solver
 from specgrad.truncation import EnergyRatio, Truncation
-from specgrad.validation import Wording, first_index, hermitian_input
+from specgrad.validation import first_index, hermitian_input, place
 
 __all__ = ["Standardise", "denoising_matrix", "pca_denoise"]
 
@@ -134,11 +134,10 @@ def pca_denoise(
     choices = (One(), solver, gradient, truncation)
     method, filtered = binding.built(_filter, choices, scaling, groups, correction)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
-    wording = Wording(groups)
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
-        require_finite_covariance(seen, "x", wording)
-        _require_variances(seen, scaling, wording)
-    method.report(binding, outputs[2:-2], check_finite, wording, but_at_zero=True)
+        require_finite_covariance(seen, "x", groups)
+        _require_variances(seen, scaling, groups)
+    method.report(binding, outputs[2:-2], check_finite, groups, but_at_zero=True)
     return DenoisingResult(*outputs[:4])
 
 
@@ -188,7 +187,7 @@ def denoising_matrix(
     method, matrix = binding.built(_matrix, (One(), solver, gradient, truncation), scaling)
     covariance, _ = hermitian_input(binding, covariance, "covariance", check_finite)
     if check_finite and (seen := binding.view(covariance)) is not None:
-        _require_variances(seen, scaling, Wording())
+        _require_variances(seen, scaling, None)
     outputs = binding.apply(matrix, covariance)
     method.report(binding, outputs, check_finite)
     return outputs[0]
@@ -214,7 +213,7 @@ def _scaled(projector: Primitive, scaling: Standardise | None) -> Primitive:
     return projector if scaling is None else Standardised(function=projector, eps=scaling.eps)
 
 
-def _require_variances(covariance: Array, scaling: Standardise | None, wording: Wording) -> None:
+def _require_variances(covariance: Array, scaling: Standardise | None, groups: int | None) -> None:
     """Raise if a variable cannot be divided by its standard deviation; `covariance` must be readable."""
     if scaling is None:
         return
@@ -224,7 +223,7 @@ def _require_variances(covariance: Array, scaling: Standardise | None, wording: 
         return
     *batch, variable = first_index(constant)
     raise ValueError(
-        f"Variable {variable} of the covariance at {wording.place(tuple(batch))} is constant, and cannot be "
+        f"Variable {variable} of the covariance at {place(tuple(batch), groups)} is constant, and cannot be "
         "divided by its standard deviation: take it out, or add to the variances with "
         "scaling=Standardise(eps=1e-5)."
     )

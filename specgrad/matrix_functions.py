@@ -9,7 +9,7 @@ from specgrad.gradients import GradientRule
 from specgrad.method import Choices, Method
 from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.truncation import Truncation
-from specgrad.validation import Wording, hermitian_input
+from specgrad.validation import hermitian_input
 
 __all__ = ["evaluate", "matrix_function", "spectral_projector"]
 
@@ -143,13 +143,13 @@ def evaluate(
     check_finite: bool,
     name: str = "a",
     shift: float = 0.0,
-    wording: Wording = Wording(),
+    diagonal: str = "the diagonal",
 ) -> Array:
     """``f(A + shift I)`` on a binding, by the method of these choices, after the checks that all share."""
     a, exactly_hermitian = hermitian_input(binding, a, name, check_finite)
     method, primitive = binding.built(_prepared, choices, exactly_hermitian)
     outputs = binding.apply(primitive, plus_identity(a, shift))
-    method.report(binding, outputs, check_finite, wording)
+    method.report(binding, outputs, check_finite, diagonal=diagonal)
     return outputs[0]
 
 

@@ -22,15 +22,12 @@ from specgrad.solvers import (
     require_complete,
 )
 from specgrad.truncation import Truncation
-from specgrad.validation import Wording, require_domain
+from specgrad.validation import require_domain
 
 __all__ = ["Choices", "Method", "knows_truncation"]
 
 Choices: TypeAlias = tuple[MatrixFunction, Solver | RootSolver, GradientRule | None, Truncation | None]
 """What a `Method` is made of, before it is checked: by these a binding finds one that it has built."""
-
-
-_PLAIN = Wording()
 
 
 @dataclass(frozen=True)
@@ -84,21 +81,22 @@ class Method:
         binding: Binding,
         outputs: Arrays,
         check_finite: bool,
-        wording: Wording = _PLAIN,
+        groups: int | None = None,
+        diagonal: str = "the diagonal",
         but_at_zero: bool = False,
     ) -> None:
         """Raise or warn about what the primitive put out, where it can be looked at.
 
         An iteration's residual has a policy of its own, and is judged in any case. Zeros need not count as
         equal eigenvalues: of a covariance, where the data have no part in their eigenvectors, and of a
-        function that is flat at 0.
+        function that is flat at 0. `groups` and `diagonal` are as in `require_domain`.
         """
         if check_finite or is_root_solver(self.solver):
-            self._judge(binding, outputs, wording)
+            self._judge(binding, outputs, groups, diagonal)
         if check_finite and self.truncation is not None:
             self._warn_of_cut(binding, outputs, self.truncation, but_at_zero)
 
-    def _judge(self, binding: Binding, outputs: Arrays, wording: Wording) -> None:
+    def _judge(self, binding: Binding, outputs: Arrays, groups: int | None, diagonal: str) -> None:
         """The residual, or the eigenvalues."""
         if is_root_solver(self.solver):
             root, inverse = (binding.view(output) for output in outputs)
@@ -108,7 +106,7 @@ class Method:
         domain = domain_of(self.function)
         if domain is not None and (values := binding.view(outputs[-2])) is not None:
             rank = None if self.truncation is None else binding.view(outputs[1])
-            require_domain(values, rank, self.function, domain, wording)
+            require_domain(values, rank, self.function, domain, groups, diagonal)
 
     def _warn_of_cut(
         self, binding: Binding, outputs: Arrays, truncation: Truncation, but_at_zero: bool

@@ -3,7 +3,7 @@
 from specgrad._namespace import is_array, is_complex, is_floating, namespace
 from specgrad._require import as_number, as_whole
 from specgrad._typing import Array, Arrays
-from specgrad.validation import Wording, first_index, require_floating, to_computing_precision
+from specgrad.validation import first_index, place, require_floating, to_computing_precision
 
 __all__ = [
     "in_one_precision",
@@ -97,14 +97,14 @@ def require_groups(groups: int, x: Array) -> None:
         )
 
 
-def require_finite_covariance(covariance: Array, name: str, wording: Wording) -> None:
+def require_finite_covariance(covariance: Array, name: str, groups: int | None = None) -> None:
     """Raise if a covariance, which must be readable, is not finite."""
     xp = namespace(covariance)
     finite = xp.all(xp.isfinite(covariance), axis=(-2, -1))
     if bool(xp.all(finite)):
         return
     raise ValueError(
-        f"The covariance of {name} at {wording.place(first_index(~finite))} is not finite: {name} has NaN or "
+        f"The covariance of {name} at {place(first_index(~finite), groups)} is not finite: {name} has NaN or "
         "infinite entries there, or numbers whose squares overflow. Repair it, or pass check_finite=False to "
         "get NaN for it alone."
     )

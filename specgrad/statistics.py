@@ -17,7 +17,7 @@ from specgrad.samples import (
 )
 from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.truncation import Truncation
-from specgrad.validation import Wording, to_computing_precision
+from specgrad.validation import to_computing_precision
 
 __all__ = ["covariance", "covariance_pool", "shifted"]
 
@@ -87,7 +87,7 @@ def covariance(
     primitive = Covariance(correction=as_number(correction, "correction"), eps=as_nonnegative(eps, "eps"))
     (c,) = binding.apply(primitive, *arrays)
     if check_finite and (seen := binding.view(c)) is not None:
-        require_finite_covariance(seen, "x", Wording())
+        require_finite_covariance(seen, "x")
     return c
 
 
@@ -162,10 +162,9 @@ def covariance_pool(
     choices = (function, solver, gradient, truncation)
     method, pooled = binding.built(_pooled, choices, eps, correction)
     outputs = binding.apply(pooled, x)
-    wording = Wording(diagonal="eps")
     if check_finite and (seen := binding.view(outputs[1])) is not None:
-        require_finite_covariance(seen, "x", wording)
-    method.report(binding, outputs[2:], check_finite, wording)
+        require_finite_covariance(seen, "x")
+    method.report(binding, outputs[2:], check_finite, diagonal="eps")
     return outputs[0]
 
 

@@ -1,7 +1,5 @@
 """Checks of arguments, with errors that say what was given, what is needed and what to do."""
 
-from dataclasses import dataclass
-
 from specgrad._array import adjoint
 from specgrad._namespace import eps, is_array, is_complex, is_floating, is_half, namespace
 from specgrad._typing import Array
@@ -10,39 +8,16 @@ from specgrad.domains import Domain, NonZero
 from specgrad.leading import leading
 
 __all__ = [
-    "Wording",
     "batch_index",
     "first_index",
     "hermitian_input",
+    "place",
     "require_domain",
     "require_floating",
     "require_hermitian",
     "require_matrices",
     "to_computing_precision",
 ]
-
-
-@dataclass(frozen=True)
-class Wording:
-    """How an error names the matrix it is about, and what is added to its diagonal, in the caller's words.
-
-    Parameters
-    ----------
-    groups : int, optional
-        The length of the last axis of the batch, which the caller knows as groups of variables.
-    diagonal : str, default "the diagonal"
-    """
-
-    groups: int | None = None
-    diagonal: str = "the diagonal"
-
-    def place(self, index: tuple[int, ...]) -> str:
-        """Where the matrix is."""
-        if self.groups is None:
-            return f"batch index {index}"
-        *batch, group = index
-        place = f"batch index {tuple(batch)}"
-        return place if self.groups == 1 else f"{place}, group {group},"
 
 
 def require_floating(x: Array, name: str) -> None:
@@ -120,11 +95,17 @@ def hermitian_input(viewer: Viewer, a: Array, name: str, look: bool) -> tuple[Ar
 
 
 def require_domain(
-    values: Array, rank: Array | None, function: object, domain: Domain, wording: Wording
+    values: Array,
+    rank: Array | None,
+    function: object,
+    domain: Domain,
+    groups: int | None,
+    diagonal: str,
 ) -> None:
     """Raise if an eigenvalue that is kept lies outside the domain; both arrays must be readable.
 
-    Eigenvalues come ascending or by magnitude, so that the largest magnitude is at an end.
+    Eigenvalues come ascending or by magnitude, so that the largest magnitude is at an end. `groups` is as in
+    `place`, and `diagonal` what the caller calls a number that is added to it.
     """
     xp = namespace(values)
     if 0 in values.shape:
@@ -141,16 +122,16 @@ def require_domain(
     largest = float(magnitude[(*index, 0)])
     if largest == 0 and not domain.start:
         raise ValueError(
-            f"{function} is not defined at 0, and the matrix at {wording.place(index)} is zero: add a "
-            f"positive number to {wording.diagonal}."
+            f"{function} is not defined at 0, and the matrix at {place(index, groups)} is zero: add a "
+            f"positive number to {diagonal}."
         )
     needed = f"{domain.needed} eigenvalues"
     if domain.start:
         needed = f"eigenvalues whose difference from {domain.start:g} is {domain.needed}"
     leads = bool(xp.any(outside & (xp.abs(values) == magnitude), axis=-1)[index])
-    remedy = _remedy(domain, smallest, float(rounding[(*index, 0)]), leads, wording.diagonal)
+    remedy = _remedy(domain, smallest, float(rounding[(*index, 0)]), leads, diagonal)
     raise ValueError(
-        f"{function} needs {needed}, and the matrix at {wording.place(index)} has one of {smallest:.1e}, "
+        f"{function} needs {needed}, and the matrix at {place(index, groups)} has one of {smallest:.1e}, "
         f"with magnitudes up to {largest:.1e}: there the function or its derivative is infinite or "
         f"undefined. {remedy}"
     )
@@ -168,6 +149,15 @@ def _remedy(domain: Domain, smallest: float, rounding: float, leads: bool, diago
     # A tenth more than is needed, as the message shows two digits and might round down.
     shift = 2 * rounding - 1.1 * min(smallest - domain.start, 0.0)
     return f"Add at least {shift:.1e} to {diagonal}{drop}."
+
+
+def place(index: tuple[int, ...], groups: int | None = None) -> str:
+    """Where a matrix is, in words; the last axis of its batch may be groups of variables to the caller."""
+    if groups is None:
+        return f"batch index {index}"
+    *batch, group = index
+    found = f"batch index {tuple(batch)}"
+    return found if groups == 1 else f"{found}, group {group},"
 
 
 def first_index(failed: Array) -> tuple[int, ...]:

@@ -19,7 +19,6 @@ from specgrad.samples import (
 from specgrad.solvers import DenseEigh, RootSolver, Solver
 from specgrad.statistics import shifted
 from specgrad.truncation import EigenvalueFloor, EnergyRatio, Truncation
-from specgrad.validation import Wording
 
 __all__ = ["whitening_matrix", "zca_whiten"]
 
@@ -112,10 +111,9 @@ def zca_whiten(
     choices = (InverseSqrt(), solver, gradient, truncation)
     method, filtered = binding.built(_filter, choices, groups, eps, correction)
     outputs = binding.apply(filtered, *in_one_precision(x, weight, bias))
-    wording = Wording(groups, "eps")
     if check_finite and (seen := binding.view(outputs[-1])) is not None:
-        require_finite_covariance(seen, "x", wording)
-    method.report(binding, outputs[2:-2], check_finite, wording, but_at_zero=True)
+        require_finite_covariance(seen, "x", groups)
+    method.report(binding, outputs[2:-2], check_finite, groups, "eps", but_at_zero=True)
     return WhiteningResult(*outputs[:3])
 
 
@@ -165,7 +163,7 @@ def whitening_matrix(
            [0. , 0. , 0. ]])
     """
     choices, shift = shifted((InverseSqrt(), solver, gradient, truncation), as_nonnegative(eps, "eps"))
-    return evaluate(binding, covariance, choices, check_finite, "covariance", shift, Wording(diagonal="eps"))
+    return evaluate(binding, covariance, choices, check_finite, "covariance", shift, "eps")
 
 
 def _filter(
