@@ -110,7 +110,8 @@ def _axes(number: object) -> int:
 def _advice(number: object) -> str:
     if _is_learnt(number):
         return ": no gradient flows to it, so convert it by float()"
-    return ": convert it by float()" if _axes(number) == 0 else ""
+    is_array = _axes(number) == 0 and not isinstance(number, Real)
+    return ": convert it by float()" if is_array else ""
 
 
 def _is_learnt(number: object) -> bool:

@@ -106,3 +106,9 @@ def test_the_minimum_lies_where_the_function_is_defined(function, minimum, messa
 def test_a_number_is_no_function():
     with pytest.raises(TypeError, match=r"function is 0\.5, and a value with a method divided_difference"):
         Clamped(0.5, 0.5)
+
+
+def test_the_minimum_of_a_root_may_be_zero(backend):
+    a = backend.array(np.diag([-1.0, 4.0]))
+    root = backend.numpy(matrix_function(a, Clamped(Sqrt(), 0.0)))
+    np.testing.assert_array_equal(root, np.diag([0.0, 2.0]))

@@ -56,3 +56,27 @@ def test_a_singular_value_decomposition_takes_indefinite_matrices_whose_eigenval
             a = backend.array((scale * np.diag(spread)).astype(dtype))
             found = backend.numpy(eigh(a, solver=DenseSVD()).eigenvalues)
             np.testing.assert_allclose(found, np.sort(scale * spread), rtol=64 * np.finfo(dtype).eps)
+
+
+def conjugated(values):
+    """A matrix with these eigenvalues."""
+    basis = np.linalg.eigh(random_hermitian(5, "float64", np.random.default_rng(0)))[1]
+    a = (basis * np.array(values)) @ basis.T
+    return (a + a.T) / 2
+
+
+def test_the_svd_finds_signs_of_values_that_nearly_agree(backend):
+    values, _ = DenseSVD().solve(backend.array(conjugated([1.0, -0.999, 3.0, 4.0, 5.0])))
+    np.testing.assert_allclose(backend.numpy(values), [-0.999, 1.0, 3.0, 4.0, 5.0], rtol=1e-10)
+
+
+def test_the_svd_takes_matrices_below_the_range_of_full_precision(backend):
+    values, _ = DenseSVD().solve(backend.array(conjugated([1.0, 2.0, 3.0, 4.0, 5.0]) * 1e-315))
+    assert np.isfinite(backend.numpy(values)).all()
+
+
+def test_the_svd_loses_those_eigenpairs_alone_whose_signs_it_cannot_know(backend):
+    a = np.diag([0.0, 0.5, 1.0, 0.0])
+    a[0, 3] = a[3, 0] = 2.0  # eigenvalues 2 and -2
+    values, _ = DenseSVD().solve(backend.array(a))
+    np.testing.assert_array_equal(backend.numpy(values), [0.5, 1.0, np.nan, np.nan])

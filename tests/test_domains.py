@@ -172,3 +172,7 @@ def test_the_error_names_the_eigenvalue_outside():
 def test_one_has_no_slope(backend):
     x = backend.array(np.array([1.0, 2.0]))
     assert not np.any(backend.numpy(One().divided_difference(x, x)))
+
+
+def test_the_root_of_the_zero_matrix_is_zero(backend):
+    np.testing.assert_array_equal(backend.numpy(specgrad.sqrtm(backend.array(np.zeros((2, 2))))), 0.0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from specgrad import (
+    BroadenedGap,
     DenseSVD,
     EigenvalueFloor,
     EnergyRatio,
@@ -84,3 +85,8 @@ def test_empty_with_rules_that_expect_a_largest_eigenvalue(backend, double):
     gradient = ThroughEigenvectors(Relative())
     assert tuple(vjp(sqrtm, a, gradient=gradient)[1](a)[0].shape) == (2, 0, 0)
     assert tuple(jvp(sqrtm, (a,), (a,), gradient=gradient)[1].shape) == (2, 0, 0)
+
+
+def test_the_bound_of_an_empty_spectrum_is_that_of_one_of_size_one(backend):
+    bound = BroadenedGap(1e-3).bound(backend.array(np.zeros((3, 0))))
+    np.testing.assert_allclose(backend.numpy(bound), 500.0)

@@ -64,3 +64,9 @@ def test_an_energy_ratio_close_to_one_keeps_what_it_needs_of_two(backend):
     for ratio, rest in ((1 - 1e-6, 1.5e-6), (1 - 1e-4, 1.005e-4)):
         values = backend.array(np.array([1.0, rest], dtype="float32"))
         assert np.all(backend.numpy(EnergyRatio(ratio).keep(None, values, None)))
+
+
+@pytest.mark.parametrize("kept", [5, 9, 13])
+def test_a_long_sum_reaches_its_ratio_up_to_its_own_rounding(backend, kept):
+    values = backend.array(np.full(100, 0.3, dtype=np.float32))
+    assert backend.numpy(EnergyRatio(kept / 100).keep(None, values, None)).sum() == kept

@@ -18,6 +18,7 @@ from specgrad import (
     jvp,
     vjp,
 )
+from specgrad._array import hermitian_part
 from specgrad.testing import SPECTRA, hermitian_matrices, random_hermitian, spectra
 
 REGULARISED = [
@@ -98,3 +99,9 @@ def test_a_large_cotangent_is_not_taken_for_rounding(backend, size):
         _, pullback = vjp(eigh, backend.array(np.diag([1.0, 1.01, 2.0]).astype("float32")))
         gradient = backend.numpy(pullback((None, backend.array(cotangent)))[0])
     assert abs(gradient[1, 0]) == pytest.approx(0.5 * size / 0.01, rel=1e-4)
+
+
+def test_the_hermitian_part_of_the_largest_numbers_is_finite(backend):
+    a = np.array([[1.2e308, -1.2e308], [0.0, 1.2e308]])
+    found = backend.numpy(hermitian_part(backend.array(a)))
+    np.testing.assert_array_equal(found, 1.2e308 * np.array([[1.0, -0.5], [-0.5, 1.0]]))

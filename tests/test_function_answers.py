@@ -38,3 +38,9 @@ def test_a_function_may_answer_with_a_condition_or_one_number_for_all(backend, r
     (gradient,) = pullback(backend.array(np.ones((3, 3), dtype=real)))
     across = np.array([[0, 1, 1 / 3], [1, 0, 0], [1 / 3, 0, 0]])
     np.testing.assert_allclose(backend.numpy(gradient), across, rtol=1e-6)
+
+
+def test_a_function_may_answer_with_an_array_without_axes(backend):
+    a = backend.array(np.diag([1.0, 2.0]))
+    two = FromDerivative(lambda x: namespace(x).asarray(2.0, dtype=x.dtype), lambda x: 0.0 * x)
+    np.testing.assert_array_equal(backend.numpy(matrix_function(a, two)), 2 * np.eye(2))

@@ -210,3 +210,11 @@ def test_a_limit_beyond_the_range_clips_nothing(backend):
     np.testing.assert_allclose(
         matrix(backend, ClippedGap(1e40), values), [[0, 1, 1 / 3], [-1, 0, 0.5], [-1 / 3, -0.5, 0]], rtol=1e-7
     )
+
+
+def test_a_gap_at_the_tolerance_is_a_tie(backend):
+    np.testing.assert_array_equal(matrix(backend, MaskedGap(0.5), np.array([1.0, 2.0])), 0.0)
+
+
+def test_the_clip_of_the_paper_is_the_default(backend):
+    assert backend.numpy(ClippedGap().bound(backend.array(np.array([1.0, 2.0])))) == 1e10

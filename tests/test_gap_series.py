@@ -118,3 +118,8 @@ def test_defaults_have_the_documented_bounds(backend, real):
     ):
         found = backend.numpy(rule.bound(backend.array(values)))
         np.testing.assert_allclose(found, bound, rtol=1e-6, err_msg=repr(rule))
+
+
+def test_the_bound_is_that_of_the_pair_of_the_smallest_values(backend):
+    values = backend.array(np.array([4.0, 2.0, 1.0]))
+    assert backend.numpy(PowerIterationGap(2).bound(values)) == 1.0  # K/a with a = 2, in any order

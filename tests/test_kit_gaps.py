@@ -189,3 +189,23 @@ def test_properties_can_be_left_out():
     check_gap(PowerIterationGap(), np, without=(antisymmetry, permutation_equivariance))
     check_gap(Faulty(factor=2.0, bound_by=2.0), np, without=(wide_gaps,))
     check_gap(Faulty(factor=-1.0), np, without=(sign, wide_gaps))
+
+
+@dataclass(frozen=True)
+class OneSided:
+    """At ties infinite above the diagonal, and 0 below."""
+
+    def matrix(self, values):
+        gaps = values[..., None, :] - values[..., :, None]
+        tied, above = gaps == 0, np.triu(np.ones(gaps.shape[-2:], dtype=bool), 1)
+        return np.where(tied, np.where(above, np.inf, 0.0), 1 / np.where(tied, 1.0, gaps)).astype(
+            values.dtype
+        )
+
+    def bound(self, values):
+        return np.full(values.shape[:-1], np.inf, dtype=values.dtype)
+
+
+def test_antisymmetry_holds_for_infinities_too():
+    with pytest.raises(AssertionError, match="differ in where they are finite"):
+        check_gap(OneSided(), np, sizes=(2,), dtypes=("float64",))

@@ -123,3 +123,25 @@ def test_shapes_that_a_solver_refuses_are_found_and_named(solver, message):
 
 def test_one_spectrum_is_enough():
     check_solver(Choosy(), np, sizes=(2,), spectra=SPECTRA[-1:])
+
+
+@dataclass(frozen=True)
+class OfAnotherPrecision:
+    values: str = "float32"
+    vectors: str = "float32"
+
+    def solve(self, a):
+        values, vectors = DenseEigh().solve(a)
+        return values.astype(self.values), vectors.astype(self.vectors)
+
+
+@pytest.mark.parametrize(
+    ("solver", "message"),
+    [
+        (OfAnotherPrecision(values="float64"), "eigenvalues of shape .* and dtype float64"),
+        (OfAnotherPrecision(vectors="complex64"), "eigenvectors of shape .* and dtype complex64"),
+    ],
+)
+def test_another_precision_is_found_and_named(solver, message):
+    with pytest.raises(AssertionError, match=message):
+        check_solver(solver, np, sizes=(2,), dtypes=("float32",))

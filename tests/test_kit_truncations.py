@@ -71,5 +71,10 @@ def test_faults_are_found_and_said(fault, message):
         check_truncation(Faulty(fault), np)
 
 
+def test_signs_are_tried_on_real_vectors_too():
+    with pytest.raises(AssertionError, match="change with the signs or phases"):
+        check_truncation(Faulty("phase"), np, dtypes=("float64",))
+
+
 def test_a_truncation_that_is_fine_passes():
     check_truncation(Faulty("none"), np, spectra=SPECTRA[:4])

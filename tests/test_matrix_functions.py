@@ -228,3 +228,10 @@ def test_a_truncation_keeps_the_largest_magnitudes_of_an_indefinite_matrix(backe
     a = backend.array(np.diag([-4.0, 1.0, 2.0]).astype(double))
     image = specgrad.matrix_function(a, Shifted(Sqrt(), 5.0), truncation=MaxRank(1))
     np.testing.assert_allclose(backend.numpy(image), np.diag([1.0, 0.0, 0.0]), atol=1e-15)
+
+
+def test_a_matrix_that_keeps_all_unmasks_no_other(backend):
+    a = backend.array(np.stack([np.diag([1.0, 2.0, 3.0]), np.diag([1e-3, 2.0, 3.0])]))
+    _, pullback = vjp(specgrad.logm, a, truncation=EigenvalueFloor(0.1))
+    (gradient,) = pullback(backend.array(np.ones((2, 3, 3))))
+    assert abs(backend.numpy(gradient)[1, 0, 0]) < 1e-12

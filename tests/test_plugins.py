@@ -136,6 +136,8 @@ WRONG_ANSWERS = {
     "lists": lambda a: ([1.0, 2.0, 3.0], [[1.0, 0.0, 0.0]] * 3),
     "a list of eigenvalues": lambda a: ([1.0, 2.0, 3.0], array_namespace(a).linalg.eigh(a)[1]),
     "no eigenvalues": lambda a: (None, array_namespace(a).linalg.eigh(a)[1]),
+    "too few eigenvalues": lambda a: (a[0, :1], array_namespace(a).linalg.eigh(a)[1]),
+    "too few eigenvectors": lambda a: (a[0, :], array_namespace(a).linalg.eigh(a)[1][:, :1]),
     "complex eigenvalues": lambda a: (a[0, :] * 1j, array_namespace(a).linalg.eigh(a)[1]),
 }
 

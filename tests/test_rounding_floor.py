@@ -48,3 +48,19 @@ def test_a_floor_that_lacks_its_second_derivative_is_named():
 
     with pytest.raises(TypeError, match="a value with a method signal_vjp is needed"):
         MaskedGap(noise=FirstOrder())
+
+
+def test_a_reach_of_zero_leaves_all_as_it_is(backend):
+    assert is_kept(backend, 1e-17, values=[1.0, 1.0], floor=RoundingFloor(reach=0.0))
+
+
+def test_the_second_derivative_of_nothing_is_nothing(backend):
+    values, zero, one = (backend.array(x) for x in (np.ones(2), np.zeros((2, 2)), np.ones((2, 2))))
+    found = RoundingFloor().signal_vjp(values, zero, zero, one)
+    np.testing.assert_array_equal(backend.numpy(found), 0.0)
+
+
+def test_the_second_derivative_reaches_no_farther_than_the_first(backend):
+    arrays = (np.array([1.0, 1.0 + 1e-7]), np.zeros((2, 2)), np.eye(2), np.ones((2, 2)))
+    found = RoundingFloor(reach=1e-9).signal_vjp(*map(backend.array, arrays))
+    assert backend.numpy(found)[0, 1] == 1.0

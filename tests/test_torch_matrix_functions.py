@@ -163,3 +163,14 @@ def test_a_parameter_to_be_learnt_is_no_option():
     exponent = torch.nn.Parameter(torch.tensor(0.5))
     with pytest.raises(TypeError, match=r"no gradient flows to it, so convert it by float\(\)"):
         specgrad_torch.powm(torch.eye(2), exponent)
+
+
+def test_cotangents_of_the_function_and_of_its_decomposition_are_added():
+    # The second derivative sends the latter, and a loss of the function itself the former.
+    factor = torch.randn(3, 3, generator=torch.manual_seed(0), dtype=torch.float64)
+    a = (factor @ factor.mT + torch.eye(3, dtype=torch.float64)).requires_grad_()
+    root = specgrad_torch.sqrtm(a, gradient=ThroughEigenvectors(TaylorGap(20)))
+    (gradient,) = torch.autograd.grad(root.square().sum(), a, create_graph=True)
+    losses = gradient.square().sum(), root.sin().sum()
+    parts = [torch.autograd.grad(loss, a, retain_graph=True)[0] for loss in losses]
+    torch.testing.assert_close(torch.autograd.grad(sum(losses), a)[0], sum(parts))

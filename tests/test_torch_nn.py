@@ -8,8 +8,8 @@ import pytest
 from layer_cases import LAYERS, double, inputs
 from torch_cases import torch
 
-from specgrad import EnergyRatio, MaxRank, NewtonSchulz
-from specgrad_torch.nn import CovariancePooling, PCADenoising
+from specgrad import EigenvalueFloor, EnergyRatio, MaxRank, NewtonSchulz
+from specgrad_torch.nn import CovariancePooling, PCADenoising, ZCAWhitening
 
 SHAPES = [(24, 6), (8, 6, 5), (4, 6, 3, 4), (4, 6, 2, 3, 2)]
 
@@ -20,6 +20,11 @@ def trained(layer, *args, **options):
     module = double(layer, *args, **options)
     module(inputs())
     return module
+
+
+def test_the_default_truncations(layer):
+    published = {ZCAWhitening: EnergyRatio(1 - 1e-4) & EigenvalueFloor(), PCADenoising: EnergyRatio(0.95)}
+    assert layer(4).truncation == published[layer]
 
 
 def test_arguments_come_in_the_order_of_batch_normalisation(layer):

@@ -79,6 +79,13 @@ def test_the_options_hold_as_for_one_process(monkeypatch, groups, layer):
     torch.testing.assert_close(torch.autograd.grad(y.sin().sum(), x)[0], gradient)
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_evaluation_sums_nothing(monkeypatch, groups, layer):
+    monkeypatch.setattr(normalisation, "is_synchronised", lambda group: True)
+    double(layer, track_running_stats=False).eval()(inputs())
+    assert groups == []
+
+
 @pytest.mark.usefixtures("groups")
 def test_derivatives_in_reverse_mode_pass_through():
     samples = torch.randn(4, 9, generator=torch.manual_seed(0), dtype=torch.float64).requires_grad_()

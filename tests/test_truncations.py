@@ -217,3 +217,8 @@ def test_truncations_combine_with_truncations():
         for pair in ((MaxRank(2), 3), (3, MaxRank(2)), (MaxRank(2), MaxRank)):
             with pytest.raises(TypeError, match="unsupported operand"):
                 combine(*pair)
+
+
+def test_the_floor_is_relative_to_the_magnitude_of_the_leading_value(backend):
+    for values, floor in (([-2.0, 1e-17], EigenvalueFloor()), ([-2.0, 0.5], EigenvalueFloor(relative=0.5))):
+        assert not backend.numpy(floor.keep(None, backend.array(np.array(values)), None)).any()
