@@ -59,7 +59,7 @@ def vjp(
         middle = gap.matrix(values) * signal(values, inner, vectors_cotangent)
     product = middle @ adjoint_vectors
     if values_cotangent is not None:
-        product = product + (as_column(values_cotangent) * adjoint_vectors)
+        product = product + as_column(values_cotangent) * adjoint_vectors
     return vectors @ product
 
 

@@ -66,7 +66,7 @@ class ApplyFunction:
             values, vectors = xp.flip(values, axis=-1), xp.flip(vectors, axis=-1)
         elif self.truncation is not None:
             values, vectors = by_magnitude(values, vectors)
-        values, arguments = _clamped(domain_of(self.function), values)
+        values, arguments = _in_domain(domain_of(self.function), values)
         if self.truncation is None:
             image = answer_of(self.function, arguments)
             return (vectors * as_row(image)) @ adjoint(vectors), values, vectors
@@ -187,7 +187,7 @@ def _is_full(rank: Array | None, size: int) -> bool:
     return rank is not None and bool(namespace(rank).all(rank == size))
 
 
-def _clamped(domain: Domain | None, values: Array) -> tuple[Array, Array]:
+def _in_domain(domain: Domain | None, values: Array) -> tuple[Array, Array]:
     """The eigenvalues, and what the function is asked for: NaN outside its domain, where libraries differ.
 
     Those at the start of the domain to rounding are there, whether it belongs to the domain or not.
