@@ -10,6 +10,7 @@ import specgrad
 from specgrad import (
     DaleckiiKrein,
     EigenvalueFloor,
+    FromDerivative,
     Log,
     MaskedGap,
     MaxRank,
@@ -44,6 +45,18 @@ def test_a_function_is_asked_for_no_dropped_eigenvalue(backend, gradient, functi
     _, pullback = vjp(specgrad.matrix_function, a, function, **options)
     found = backend.numpy(pullback(backend.array(np.eye(3)))[0])
     np.testing.assert_allclose(found, np.diag(slopes), atol=1e-15)
+
+
+def test_a_function_of_the_user_is_asked_for_no_dropped_eigenvalue():
+    asked = []
+
+    def logarithm(values):
+        asked.append(values.min())
+        return np.log(np.abs(values))
+
+    function = FromDerivative(logarithm, lambda values: 1 / values)
+    specgrad.matrix_function(np.diag([4.0, 2.0, -1e-3]), function, truncation=MaxRank(2))
+    assert min(asked) == 2.0
 
 
 def test_a_negative_leading_eigenvalue_is_no_root_of_the_next():

@@ -127,6 +127,7 @@ def test_choices_are_made_inside_a_compiled_function():
 
 
 FALLBACK = Fallback(DenseEigh(), DenseSVD())
+NESTED = Fallback(DenseEigh(), FALLBACK)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ TRACERS = {
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")
 @pytest.mark.parametrize("tracer", TRACERS)
-@pytest.mark.parametrize("solver", [DenseEigh(), FALLBACK, Refined(FALLBACK), Around(FALLBACK)])
+@pytest.mark.parametrize("solver", [DenseEigh(), FALLBACK, Refined(FALLBACK), Around(FALLBACK), NESTED])
 def test_no_trace_depends_on_values(tracer, solver):
     def projector(a):
         truncation = MaxRank(2)
