@@ -126,7 +126,9 @@ class Clamped:
         xp = namespace(x)
         low, high = xp.minimum(x, y), xp.maximum(x, y)
         across = (low < self.minimum) & (high >= self.minimum)
-        share = xp.where(across, (high - self.minimum) / xp.where(across, high - low, 1.0), 1.0)
+        # Halved first: differences of opposite values may leave the exponent range.
+        above, whole = 0.5 * high - 0.5 * self.minimum, 0.5 * high - 0.5 * low
+        share = xp.where(across, above / xp.where(across, whole, 1.0), 1.0)
         raised = share * self.function.divided_difference(self._raised(low), self._raised(high))
         return xp.where(high < self.minimum, 0.0, raised)
 

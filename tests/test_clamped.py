@@ -25,16 +25,12 @@ def oracle(function, points):
 
 @pytest.mark.parametrize("function", RECTIFIERS, ids=repr)
 def test_divided_differences_are_exact_on_either_side_and_across(backend, function):
-    first = [POINTS[k] for k in np.ndindex(len(POINTS), len(POINTS)) for k in k]
-    first = np.reshape(first, (-1, 2))
-    found = backend.numpy(function.divided_difference(*(backend.array(first[:, k]) for k in range(2))))
-    for row, value in zip(first, found, strict=True):
+    pairs, triples = (POINTS[np.array(list(np.ndindex((len(POINTS),) * order)))] for order in (2, 3))
+    found = backend.numpy(function.divided_difference(*map(backend.array, pairs.T)))
+    for row, value in zip(pairs, found, strict=True):
         assert value == pytest.approx(oracle(function, row), rel=1e-13, abs=1e-30), row
-    second = POINTS[np.array(list(np.ndindex(*(len(POINTS),) * 3)))]
-    found = backend.numpy(
-        function.second_divided_difference(*(backend.array(second[:, k].copy()) for k in range(3)))
-    )
-    for row, value in zip(second, found, strict=True):
+    found = backend.numpy(function.second_divided_difference(*map(backend.array, triples.T)))
+    for row, value in zip(triples, found, strict=True):
         spread = max(row) - min(row) if min(row) < MINIMUM <= max(row) else 1.0
         assert value == pytest.approx(oracle(function, row), rel=1e-13, abs=4e-16 / spread), row
 
@@ -81,6 +77,11 @@ def test_second_derivatives_across_the_minimum_match_finite_differences(backend,
     (second,) = operation.jvp(Evaluate(), arrays, operation.forward(*arrays), tangents)
     expected = (gradient(1e-5) - gradient(-1e-5)) / 2e-5
     np.testing.assert_allclose(backend.numpy(second), expected, atol=1e-8)
+
+
+def test_a_difference_beyond_the_range_of_numbers_counts(backend):
+    x, y = backend.array(np.array([-1.6e308])), backend.array(np.array([1.6e308]))
+    assert backend.numpy(RECTIFIERS[0].divided_difference(x, y))[0] == pytest.approx(0.5, rel=1e-15)
 
 
 def test_a_matrix_of_nan_stays_nan(backend):
