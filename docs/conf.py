@@ -1,8 +1,9 @@
 """The documentation site: ``sphinx-build -W -b html docs docs/_build/html``. Needs no network."""
 
 import sys
-import tomllib
 from pathlib import Path
+
+import specgrad
 
 _HERE = Path(__file__).parent
 sys.path.insert(0, str(_HERE / "_ext"))
@@ -10,7 +11,7 @@ sys.path.insert(0, str(_HERE / "_ext"))
 project = "specgrad"
 author = "The specgrad authors"
 project_copyright = author
-version = release = tomllib.loads((_HERE.parent / "pyproject.toml").read_text())["project"]["version"]
+version = release = specgrad.__version__
 
 extensions = [
     "sphinx.ext.autodoc",

@@ -45,6 +45,8 @@ from specgrad.truncation import (
 )
 from specgrad.whitening import whitening_matrix, zca_whiten
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AcceptResidual",
     "BalancedPowerIterationGap",

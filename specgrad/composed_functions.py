@@ -120,32 +120,31 @@ class Clamped:
         require(self, "minimum", needed, lambda minimum: -inf < minimum < inf and _is_above(domain, minimum))
 
     def __call__(self, values: Array) -> Array:
-        return self.function(self._raised(values))
+        return self.function(namespace(values).clip(values, min=self.minimum))
 
     def divided_difference(self, x: Array, y: Array) -> Array:
-        xp = namespace(x)
+        xp, minimum = namespace(x), self.minimum
         low, high = xp.minimum(x, y), xp.maximum(x, y)
-        across = (low < self.minimum) & (high >= self.minimum)
+        is_constant, is_across = (low < minimum) & (high <= minimum), (low < minimum) & (high > minimum)
         # Halved first: differences of opposite values may leave the exponent range.
-        above, whole = 0.5 * high - 0.5 * self.minimum, 0.5 * high - 0.5 * low
-        share = xp.where(across, above / xp.where(across, whole, 1.0), 1.0)
-        raised = share * self.function.divided_difference(self._raised(low), self._raised(high))
-        return xp.where(high < self.minimum, 0.0, raised)
+        above, whole = 0.5 * high - 0.5 * minimum, 0.5 * high - 0.5 * low
+        share = xp.where(is_across, above / xp.where(is_across, whole, 1.0), 1.0)
+        # Asked elsewhere where it is constant: the function may have no slope at the minimum.
+        above = xp.where(is_constant, minimum + 1.0, high)
+        raised = share * self.function.divided_difference(xp.clip(low, min=minimum), above)
+        return xp.where(is_constant, 0.0, raised)
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
-        xp = namespace(x)
+        xp, minimum = namespace(x), self.minimum
         low, middle, high = ascending(x, y, z)
-        across = (low < self.minimum) & (high >= self.minimum)
+        is_below, is_across = low < minimum, (low < minimum) & (high >= minimum)
         firsts = self.divided_difference(middle, high) - self.divided_difference(low, middle)
-        raised = second_difference(self.function, *map(self._raised, (low, middle, high)))
+        above = (xp.where(is_below, minimum + 1.0, point) for point in (low, middle, high))
         return xp.where(
-            across,
-            firsts / xp.where(across, high - low, 1.0),
-            xp.where(high < self.minimum, 0.0, raised),
+            is_across,
+            firsts / xp.where(is_across, high - low, 1.0),
+            xp.where(is_below, 0.0, second_difference(self.function, *above)),
         )
-
-    def _raised(self, values: Array) -> Array:
-        return namespace(values).clip(values, min=self.minimum)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import specgrad
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = tuple(sorted(path.parent.name for path in ROOT.glob("specgrad*/__init__.py")))
 BACKENDS = {"torch", "cupy", "jax", "cupyx", "jaxlib"}
@@ -211,3 +213,8 @@ def test_examples_in_docstrings(name):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_typed(package):
     assert (ROOT / package / "py.typed").exists()
+
+
+def test_the_citation_is_of_this_version():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {specgrad.__version__}\n" in citation

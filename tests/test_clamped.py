@@ -113,3 +113,12 @@ def test_the_minimum_of_a_root_may_be_zero(backend):
     a = backend.array(np.diag([-1.0, 4.0]))
     root = backend.numpy(matrix_function(a, Clamped(Sqrt(), 0.0)))
     np.testing.assert_array_equal(root, np.diag([0.0, 2.0]))
+
+
+def test_below_the_minimum_the_slope_there_is_not_asked_for(backend):
+    # That of a root is infinite at 0: asking for it would warn, and 0 times it is no number.
+    x, y, z = (backend.array(np.array(points)) for points in ([-1.0, -1, -1], [-2.0, 0, 4], [-3.0, 4, 4]))
+    function = Clamped(Sqrt(), 0.0)
+    np.testing.assert_array_equal(backend.numpy(function.divided_difference(x, y)), [0.0, 0.0, 0.4])
+    second = backend.numpy(function.second_divided_difference(x, y, z))
+    np.testing.assert_allclose(second, [0.0, 0.1, (0.25 - 0.4) / 5], rtol=1e-15)
