@@ -15,7 +15,7 @@ from specgrad._require import require_at_least
 from specgrad._typing import Array
 from specgrad._warn import warn_once
 from specgrad.bind import Viewer
-from specgrad.gaps import MaskedGap
+from specgrad.gaps import MaskedCut, MaskedGap
 
 __all__ = [
     "GaugeError",
@@ -138,8 +138,8 @@ class ProjectGauge:
         return vectors_cotangent - vectors @ offending
 
 
-# What counts as a tie does so for the default rule too.
-_TIES = MaskedGap()
+# What counts as a tie does so for the default rules too.
+_TIES, _CUT = MaskedGap(), MaskedCut()
 
 
 def _offending_part(values: Array, inner: Array) -> Array:
@@ -193,7 +193,7 @@ def cuts_a_tie(values: Array, rank: Array, but_at_zero: bool) -> bool:
     after = xp.where(position < size, position, 0)
     last, next_one = (xp.take_along_axis(magnitudes, p, axis=-1) for p in (position - 1, after))
     zero = size * eps(values) * magnitudes[..., :1]
-    width = _TIES.width(last, values) + 2 * eps(values) * magnitudes[..., :1]
+    width = _CUT.width(last, magnitudes[..., :1], values)
     tied = (position < size) & (last - next_one <= width) & (next_one > zero)
     if not but_at_zero:
         tied = tied | ((position < size) & (last <= zero))

@@ -9,7 +9,9 @@ from specgrad import (
     BroadenedGap,
     ClippedGap,
     DaleckiiKrein,
+    EigenvalueFloor,
     ExactGap,
+    MaskedCut,
     MaskedGap,
     MaxRank,
     PadeGap,
@@ -17,6 +19,7 @@ from specgrad import (
     TaylorGap,
     ThroughEigenvectors,
     TopNGap,
+    inv_sqrtm,
     jvp,
     pca_denoise,
     spectral_projector,
@@ -32,6 +35,7 @@ from specgrad.testing import random_unitary
 KEPT = MaxRank(2)
 RULES = [
     ExactGap(),
+    MaskedCut(),
     MaskedGap(),
     BroadenedGap(0.1),
     ClippedGap(),
@@ -98,3 +102,30 @@ def test_the_second_derivative_is_hermitian(backend, double, rule):
     outputs = operation.forward(*arrays)
     gradient = backend.numpy(operation.vjp(Evaluate(), arrays, outputs, (backend.array(g),))[0])
     np.testing.assert_allclose(gradient, gradient.conj().T, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("function", "image"), [(sqrtm, 1e-6), (inv_sqrtm, 1e6), (spectral_projector, 1.0)])
+def test_a_small_eigenvalue_that_is_kept_is_cut_from_zeros_exactly(backend, function, image):
+    # In the size of the largest the two are nearly equal, and beside each other they are not.
+    a, cotangent = np.diag([1.0, 1e-12, 0.0]), np.zeros((3, 3))
+    cotangent[1, 2] = cotangent[2, 1] = 1
+    _, pullback = vjp(function, backend.array(a), truncation=EigenvalueFloor())
+    (gradient,) = pullback(backend.array(cotangent))
+    np.testing.assert_allclose(backend.numpy(gradient), image / 1e-12 * cotangent, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "separated"),
+    [
+        ((1.0, 1e-12, 1e-12 - 4e-16), False),  # to rounding of the largest
+        ((1.0, 1e-12, 1e-12 - 5e-16), True),
+        ((1.0, 6e-16, 0.0), False),  # 0 to rounding of three
+        ((1.0, 7e-16, 0.0), True),
+        ((1.0, 1 - 1e-12, 1e-12), False),  # to a share of themselves
+        ((1.0, 1 - 4e-12, 1e-12), True),
+    ],
+)
+def test_a_tie_is_one_beside_its_eigenvalues_or_to_rounding(backend, values, separated):
+    pairs = backend.numpy(MaskedCut().matrix(backend.array(np.array(values))))
+    assert (0 not in pairs[~np.eye(3, dtype=bool)]) == separated
+    assert MaskedCut(tolerance=0.5).matrix(backend.array(np.array([1.0, 0.6])))[0, 1] == 0

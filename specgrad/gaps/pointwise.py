@@ -1,14 +1,14 @@
-"""Gap rules that are a function of the gap alone: exact, masked, and broadened."""
+"""Gap rules that are a function of the gap and of a scale: exact, masked, and broadened."""
 
 from dataclasses import dataclass, field
 
-from specgrad._array import as_row, device, differences, magnitude_scale, off_diagonal, reciprocal
+from specgrad._array import as_column, as_row, device, differences, magnitude_scale, off_diagonal, reciprocal
 from specgrad._namespace import eps, namespace, smallest_normal
 from specgrad._require import require_above, require_at_least
 from specgrad._typing import Array
 from specgrad.gaps.rule import RoundingFloor, require_floor
 
-__all__ = ["BroadenedGap", "ExactGap", "MaskedGap"]
+__all__ = ["BroadenedGap", "ExactGap", "MaskedCut", "MaskedGap"]
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,7 @@ class MaskedGap:
 
     def tie_width(self, values: Array) -> Array:
         """The gap up to which eigenvalues count as tied, shape (..., 1)."""
-        xp = namespace(values)
-        if values.shape[-1] == 0:
-            return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=device(values))
-        return self.width(xp.max(xp.abs(values), axis=-1, keepdims=True), values)
+        return self.width(_largest(values), values)
 
     def width(self, largest: Array, values: Array) -> Array:
         """The gap up to which eigenvalues count as tied, from their largest magnitude, in their precision."""
@@ -120,6 +117,55 @@ class MaskedGap:
         tolerance = eps(values) ** 0.75 if self.tolerance is None else self.tolerance
         # A gap whose reciprocal would leave the exponent range counts as a tie too.
         return tolerance * largest + smallest_normal(values)
+
+
+@dataclass(frozen=True)
+class MaskedCut:
+    """The analytic rule across the cut of a truncation, 0 where the cut goes through a tie.
+
+    A tie is one beside the two eigenvalues themselves. So a small eigenvalue that is kept and one of 0 that
+    is dropped are no tie however large the others are, which they may be to `MaskedGap`.
+
+    Parameters
+    ----------
+    tolerance : float, optional
+        Gaps up to ``tolerance * max(|l_i|, |l_j|)`` count as ties, by default ``eps**0.75`` of the dtype; so
+        do gaps up to ``2 eps max|l|``, and two eigenvalues that are 0 to rounding, ``n eps max|l|``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the tolerance is no number, or is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import MaskedCut, MaskedGap
+    >>> values = np.array([1.0, 1e-12, 0.0])
+    >>> float(MaskedCut().matrix(values)[1, 2]), float(MaskedGap().matrix(values)[1, 2])
+    (-1000000000000.0, 0.0)
+    """
+
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(0, self, "tolerance")
+
+    def matrix(self, values: Array) -> Array:
+        xp, gaps, largest = namespace(values), differences(values), as_row(_largest(values))
+        magnitudes = xp.abs(values)
+        larger = xp.maximum(as_row(magnitudes), as_column(magnitudes))
+        beyond_rounding = larger > values.shape[-1] * eps(values) * largest
+        separated = xp.abs(gaps) > self.width(larger, largest, values)
+        return reciprocal(gaps, where=beyond_rounding & separated)
+
+    def bound(self, values: Array) -> Array:
+        return 1.0 / self.width(0.0, _largest(values)[..., 0], values)
+
+    def width(self, larger: Array | float, largest: Array, values: Array) -> Array:
+        """The gap up to which two eigenvalues count as tied, from the larger and from the largest of all."""
+        tolerance = eps(values) ** 0.75 if self.tolerance is None else self.tolerance
+        return tolerance * larger + 2 * eps(values) * largest + smallest_normal(values)
 
 
 @dataclass(frozen=True)
@@ -176,3 +222,11 @@ class BroadenedGap:
         width: float = eps(values) ** 0.75 if self.width is None else self.width
         least: float = smallest_normal(values) ** 0.5  # its square must not be 0
         return max(width, least)
+
+
+def _largest(values: Array) -> Array:
+    """``max|l|``, shape (..., 1); 1 for no values."""
+    xp = namespace(values)
+    if values.shape[-1] == 0:
+        return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=device(values))
+    return xp.max(xp.abs(values), axis=-1, keepdims=True)

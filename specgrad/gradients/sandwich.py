@@ -8,7 +8,7 @@ from specgrad._require import require_method
 from specgrad._typing import Array
 from specgrad.derivatives.matrix_function import frechet
 from specgrad.functions import MatrixFunction
-from specgrad.gaps import GapRule, MaskedGap
+from specgrad.gaps import GapRule, MaskedCut
 from specgrad.gradients.rule import Decomposition, image_and_slope
 from specgrad.leading import kept_or_leading
 
@@ -36,7 +36,7 @@ class DaleckiiKrein(_Sandwich):
 
     Parameters
     ----------
-    cut : GapRule, default MaskedGap()
+    cut : GapRule, default MaskedCut()
         Stands for ``1/(l_kept - l_dropped)`` across a truncation.
 
     Raises
@@ -58,10 +58,10 @@ class DaleckiiKrein(_Sandwich):
            [0.25, 0.25]])
     """
 
-    cut: GapRule = field(default_factory=lambda: MaskedGap())
+    cut: GapRule = field(default_factory=lambda: MaskedCut())
 
     def __post_init__(self) -> None:
-        require_method(self.cut, "matrix", "cut", "MaskedGap()")
+        require_method(self.cut, "matrix", "cut", "MaskedCut()")
 
     def pair_matrix(self, function: MatrixFunction, values: Array, kept: Array | None) -> Array:
         """``F``, symmetric, (..., n, n), for eigenvalues (..., n) of which the mask (..., n) is kept."""
