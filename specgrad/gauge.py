@@ -3,13 +3,15 @@ r"""What a loss says that the matrix does not determine, and what to do about it
 Eigenvectors are defined up to a phase each, and inside a repeated eigenvalue up to a rotation. A loss
 has a gradient in `A` only if it does not depend on that choice: with ``X = V^H gV``,
 ``imag(diag(X)) = 0``, and ``X`` has no anti-Hermitian part inside a tie. The part that violates this
-has no derivative in any library. A gauge policy is a frozen value with ``apply``.
+has no derivative in any library. Nor can a loss of eigenvectors weigh copies of an eigenvalue differently: as
+``V f(L) V^H`` composed from them does, which has a gradient, with a part inside the tie that is in neither
+cotangent. A gauge policy is a frozen value with ``apply``.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from specgrad._array import adjoint, as_row, differences
+from specgrad._array import adjoint, as_column, as_row, differences
 from specgrad._namespace import eps, is_complex, namespace
 from specgrad._require import require_at_least
 from specgrad._typing import Array
@@ -28,6 +30,10 @@ __all__ = [
 ]
 
 
+Cotangents: TypeAlias = tuple[Array | None, Array]
+"""``gl``, None for zero, and ``gV``."""
+
+
 class GaugeWarning(UserWarning):
     """A loss depends on the phase of an eigenvector, or on the basis inside a repeated eigenvalue."""
 
@@ -39,8 +45,11 @@ class GaugeError(ValueError):
 class GaugePolicy(Protocol):
     """What a gauge policy must offer."""
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, viewer: Viewer) -> Array:
-        """The cotangent ``gV`` (..., n, n) to go on with; the viewer says what can be looked at."""
+    def apply(self, values: Array, vectors: Array, cotangents: Cotangents, viewer: Viewer) -> Array:
+        """The cotangent ``gV`` (..., n, n) to go on with, from ``gl`` or None for zero, and ``gV``.
+
+        The viewer says what can be looked at.
+        """
 
 
 @dataclass(frozen=True)
@@ -75,11 +84,11 @@ class WarnGauge:
     def __post_init__(self) -> None:
         require_at_least(0, self, "tolerance")
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, viewer: Viewer) -> Array:
-        size = _excess(values, vectors, vectors_cotangent, viewer, self.tolerance)
-        if size is not None:
-            warn_once(_explain(size), GaugeWarning)
-        return vectors_cotangent
+    def apply(self, values: Array, vectors: Array, cotangents: Cotangents, viewer: Viewer) -> Array:
+        objection = _objection(values, vectors, cotangents, viewer, self.tolerance)
+        if objection is not None:
+            warn_once(objection, GaugeWarning)
+        return cotangents[1]
 
 
 @dataclass(frozen=True)
@@ -112,11 +121,11 @@ class RaiseGauge:
     def __post_init__(self) -> None:
         require_at_least(0, self, "tolerance")
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, viewer: Viewer) -> Array:
-        size = _excess(values, vectors, vectors_cotangent, viewer, self.tolerance)
-        if size is not None:
-            raise GaugeError(_explain(size))
-        return vectors_cotangent
+    def apply(self, values: Array, vectors: Array, cotangents: Cotangents, viewer: Viewer) -> Array:
+        objection = _objection(values, vectors, cotangents, viewer, self.tolerance)
+        if objection is not None:
+            raise GaugeError(objection)
+        return cotangents[1]
 
 
 @dataclass(frozen=True)
@@ -133,9 +142,9 @@ class ProjectGauge:
            [0., 0.]])
     """
 
-    def apply(self, values: Array, vectors: Array, vectors_cotangent: Array, viewer: Viewer) -> Array:
-        offending = _offending_part(values, adjoint(vectors) @ vectors_cotangent)
-        return vectors_cotangent - vectors @ offending
+    def apply(self, values: Array, vectors: Array, cotangents: Cotangents, viewer: Viewer) -> Array:
+        _, cotangent = cotangents
+        return cotangent - vectors @ _offending_part(values, adjoint(vectors) @ cotangent)
 
 
 # What counts as a tie does so for the default rules too.
@@ -149,17 +158,26 @@ def _offending_part(values: Array, inner: Array) -> Array:
     return xp.where(tied, 0.5 * inner - adjoint(0.5 * inner), 0.0)
 
 
-def _excess(
-    values: Array, vectors: Array, cotangent: Array, viewer: Viewer, tolerance: float | None
-) -> float | None:
-    """The relative size of the offending part, where it can be seen and is not rounding."""
+def _objection(
+    values: Array, vectors: Array, cotangents: Cotangents, viewer: Viewer, tolerance: float | None
+) -> str | None:
+    """What is wrong with the cotangents, where it can be seen and is not rounding."""
     seen = viewer.view(values)
     if seen is None:
         return None
-    if not is_complex(vectors) and not _may_have_ties(seen):
+    may_have_ties = _may_have_ties(seen)
+    if not is_complex(vectors) and not may_have_ties:
         return None  # a gauge of signs alone, which no gradient meets
-    if viewer.view(cotangent) is None:
+    if any(cotangent is not None and viewer.view(cotangent) is None for cotangent in cotangents):
         return None
+    size = _excess(values, vectors, cotangents[1], tolerance)
+    if size is not None:
+        return _DEPENDS.format(size)
+    return _UNEVEN if may_have_ties and _is_uneven(values, *cotangents) else None
+
+
+def _excess(values: Array, vectors: Array, cotangent: Array, tolerance: float | None) -> float | None:
+    """The relative size of the offending part, where it is not rounding."""
     xp = namespace(values)
     offending = xp.max(xp.abs(_offending_part(values, adjoint(vectors) @ cotangent)), axis=(-2, -1))
     largest = xp.max(xp.abs(cotangent), axis=(-2, -1)) * values.shape[-1] ** 0.5
@@ -167,6 +185,24 @@ def _excess(
     if not bool(xp.any(offending > allowed * largest)):
         return None
     return float(xp.max(xp.where(largest > 0, offending / xp.where(largest > 0, largest, 1.0), 0.0)))
+
+
+def _is_uneven(values: Array, values_cotangent: Array | None, vectors_cotangent: Array) -> bool:
+    """Whether the loss weighs equal eigenvalues differently whose eigenvectors it looks at too."""
+    if values_cotangent is None:
+        return False
+    xp, precision = namespace(values), eps(values)
+    # Copies that are further apart than some roundings a steep function of eigenvalues tells apart.
+    equal = xp.abs(differences(values)) <= _share(4 * precision, values)
+    unequal = xp.abs(differences(values_cotangent)) > _share(precision**0.25, values_cotangent)
+    looked_at = xp.any(vectors_cotangent != 0, axis=-2)
+    return bool(xp.any(equal & unequal & as_row(looked_at) & as_column(looked_at)))
+
+
+def _share(share: float, x: Array) -> Array:
+    """A share of the largest magnitude of (..., n), shape (..., 1, 1)."""
+    xp = namespace(x)
+    return as_row(share * xp.max(xp.abs(x), axis=-1, keepdims=True))
 
 
 def _may_have_ties(values: Array) -> bool:
@@ -200,11 +236,16 @@ def cuts_a_tie(values: Array, rank: Array, but_at_zero: bool) -> bool:
     return bool(xp.any(tied))
 
 
-def _explain(size: float) -> str:
-    return (
-        "The loss depends on the phase of an eigenvector, or on the basis inside a repeated eigenvalue, "
-        f"which the matrix does not determine: a part of relative size {size:.1e} of the cotangent of the "
-        "eigenvectors has no gradient, and what the gap rule makes of it is arbitrary (the default makes it "
-        "0). Write the loss in projectors v v^H of whole clusters, or with a matrix function; "
-        "gauge=RaiseGauge() finds the place, gauge=ProjectGauge() removes the part."
-    )
+_DEPENDS = (
+    "The loss depends on the phase of an eigenvector, or on the basis inside a repeated eigenvalue, "
+    "which the matrix does not determine: a part of relative size {:.1e} of the cotangent of the "
+    "eigenvectors has no gradient, and what the gap rule makes of it is arbitrary (the default makes it "
+    "0). Write the loss in projectors v v^H of whole clusters, or with a matrix function; "
+    "gauge=RaiseGauge() finds the place, gauge=ProjectGauge() removes the part."
+)
+_UNEVEN = (
+    "The loss looks at eigenvectors of a repeated eigenvalue, and weighs its copies differently, as one of "
+    "V f(l) V^H does: the part of its gradient between these eigenvectors is lost, whatever the gap rule. "
+    "Use a matrix function in place of the composition, such as sqrtm(a), or sqrtm(a) @ V with a constant V "
+    "in place of V sqrt(l); gauge=RaiseGauge() finds the place."
+)

@@ -119,6 +119,8 @@ _UNREAD = dict.fromkeys(
         "test_raising_says_what_a_warning_would",
         "test_a_tolerance_of_zero_allows_nothing",
         "test_eigenvalues_at_the_width_are_tied",
+        "test_copies_of_an_eigenvalue_that_are_weighed_differently_are_seen",
+        "test_unequal_weights_that_matter_are_seen",
         "test_a_truncation_that_keeps_a_repeated_eigenvalue_in_part_says_so",
         "test_a_truncation_that_keeps_a_repeated_variance_in_part_says_so",
         "test_a_matrix_of_nan_hides_no_other_of_its_batch",

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from specgrad import GaugeError, RaiseGauge, eigh, vjp
+from specgrad import GaugeError, GaugeWarning, RaiseGauge, eigh, sqrtm, vjp
 from specgrad.gauge import cuts_a_tie
+from specgrad.testing import random_hermitian
 
 
 def pulled(backend, a, cotangent, gauge):
@@ -29,3 +30,60 @@ def test_eigenvalues_at_the_width_are_tied(backend):
 def test_a_whole_spectrum_is_cut_nowhere_whatever_its_last_value(backend):
     values = backend.array(np.array([[3.0, 2.0, 1.0], [2.0, 1.0, 0.0]]))
     assert not cuts_a_tie(values, backend.array(np.array([1, 3])), but_at_zero=False)
+
+
+def splitting(backend, a, weight):
+    """The pullback of ``S = V sqrt(l)`` with the cotangents of ``tr(W S S^H)``, and those of ``S`` in it."""
+    (values, vectors), pullback = vjp(eigh, backend.array(a))
+    values, vectors = backend.numpy(values), backend.numpy(vectors)
+    root = vectors * values**0.5
+    g_root = 2 * weight @ root
+    g_values = np.sum((g_root.conj() * vectors).real, axis=0) / (2 * values**0.5)
+    return pullback, (backend.array(g_values), backend.array(g_root * values**0.5)), g_root
+
+
+def test_copies_of_an_eigenvalue_that_are_weighed_differently_are_seen(backend, double):
+    # The loss is tr(W A), and its gradient W; half of it is in neither cotangent.
+    weight = random_hermitian(3, double, np.random.default_rng(2))
+    pullback, cotangents, _ = splitting(backend, np.diag([2.0, 2.0, 1.0]).astype(double), weight)
+    with pytest.warns(GaugeWarning, match="weighs its copies differently"):
+        (gradient,) = pullback(cotangents)
+    assert np.max(np.abs(backend.numpy(gradient) - weight)) > 0.1
+    for alone in ((cotangents[0], None), (None, cotangents[1])):
+        pullback(alone)
+    apart, cotangents, _ = splitting(backend, np.diag([2.0, 2 + 1e-9, 1.0]).astype(double), weight)
+    np.testing.assert_allclose(backend.numpy(apart(cotangents)[0]), weight, atol=1e-5)
+
+
+def test_a_matrix_function_times_constant_eigenvectors_splits_as_well(backend, double):
+    weight, a = random_hermitian(3, double, np.random.default_rng(0)), np.diag([2.0, 2.0, 1.0]).astype(double)
+    _, _, g_root = splitting(backend, a, weight)
+    constant = np.linalg.eigh(a)[1]
+    _, pullback = vjp(sqrtm, backend.array(a))
+    (gradient,) = pullback(backend.array(g_root @ constant.conj().T))
+    np.testing.assert_allclose(backend.numpy(gradient), weight, atol=1e-14)
+
+
+def weighed(backend, values, weights, looked_at):
+    """Pulls back unequal weights of eigenvalues, and cotangents of some of the eigenvectors."""
+    g_vectors = np.diag([1.0 if k in looked_at else 0.0 for k in range(3)])
+    _, pullback = vjp(eigh, backend.array(np.diag(values)), gauge=RaiseGauge())
+    pullback((backend.array(np.array(weights)), backend.array(g_vectors)))
+
+
+def test_unequal_weights_that_matter_are_seen(backend):
+    with pytest.raises(GaugeError, match="weighs its copies differently"):
+        weighed(backend, (1.0, 1.0, 3.0), (0.0, 1.0, 0.0), looked_at=(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("values", "weights", "looked_at"),
+    [
+        ((1.0, 1.0, 3.0), (0.0, 1.0, 0.0), (1, 2)),  # of a copy that is not looked at
+        ((1.0, 1.0, 3.0), (1.0, 1.0 + 1e-5, 0.0), (0, 1)),  # as rounding may
+        ((1.0, 1.0 + 1e-14, 3.0), (0.0, 1.0, 0.0), (0, 1)),  # as steep functions do
+        ((-2.0, 1.0, 2.0), (0.0, 1.0, 2.0), (0, 2)),  # of opposite sign
+    ],
+)
+def test_other_unequal_weights_pass(backend, values, weights, looked_at):
+    weighed(backend, values, weights, looked_at)

@@ -63,7 +63,7 @@ class Eigh:
         if self.gap is None:
             return (self._vjp_of_solver(arrays[0], values, vectors, g_values, g_vectors),)
         if g_vectors is not None:
-            g_vectors = self.gauge.apply(values, vectors, g_vectors, binding)
+            g_vectors = self.gauge.apply(values, vectors, (g_values, g_vectors), binding)
         return (vjp_of_rule(self.gap, binding, values, vectors, g_values, g_vectors),)
 
     def jvp(
