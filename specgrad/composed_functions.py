@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import ClassVar
 
 from specgrad._namespace import namespace
 from specgrad._require import require, require_method
@@ -14,7 +13,7 @@ from specgrad.divided_differences import (
     second_difference,
     second_from_first,
 )
-from specgrad.domains import Domain, NonNegative, answer_of, domain_of
+from specgrad.domains import Domain, Reals, answer_of, domain_of
 from specgrad.functions import MatrixFunction
 
 __all__ = ["Clamped", "FromDerivative", "Shifted"]
@@ -71,9 +70,11 @@ class Shifted:
 class Clamped:
     """``f(max(l, minimum))``: a function of ``A`` with its small eigenvalues raised to a minimum.
 
-    For matrices that may be singular or indefinite. ``Clamped(Power(1), minimum)`` is the rectifier ReEig of
-    SPDNet, and ``Clamped(Log(), minimum)`` that and its logarithm at once. It is constant below the minimum,
-    and its slope there that from above. Across it, for ``a < minimum <= b``,
+    For matrices that may be singular or indefinite. ``Clamped(Power(1), 0.0)`` projects on the positive
+    semi-definite matrices, ``Clamped(Power(1), minimum)`` is the rectifier ReEig of SPDNet, and
+    ``Clamped(Log(), minimum)`` that and its logarithm at once. It is constant below the minimum, and its slope
+    there, and for eigenvalues that are there to rounding, ``n eps max|l|``, is that from above. Across it, for
+    ``a < minimum <= b``,
 
         ``f[a, b] = f[minimum, b] (b - minimum)/(b - a)``,
 
@@ -108,16 +109,19 @@ class Clamped:
     function: MatrixFunction
     minimum: float
 
-    domain: ClassVar[None] = None
-
     def __post_init__(self) -> None:
         require_method(self.function, "divided_difference", "function", "Log()")
         domain = domain_of(self.function)
         needed = "a finite number"
-        if domain is not None:
-            least = "at least" if isinstance(domain, NonNegative) else "above"
+        if domain is not None and not isinstance(domain, Reals):
+            least = "at least" if domain.holds_start else "above"
             needed = f"{needed} {least} {domain.start:g}, where {self.function} is defined,"
         require(self, "minimum", needed, lambda minimum: -inf < minimum < inf and _is_above(domain, minimum))
+
+    @property
+    def domain(self) -> Domain:
+        """All reals, with a kink at the minimum."""
+        return Reals(self.minimum)
 
     def __call__(self, values: Array) -> Array:
         return self.function(namespace(values).clip(values, min=self.minimum))
@@ -161,11 +165,14 @@ class FromDerivative:
     ----------
     function, derivative : callable
         Elementwise and real, array to array, written for any array library (or for the one you use).
+    domain : Domain, optional
+        Which eigenvalues the function accepts, such as ``NonNegative()`` from `specgrad.domains` for
+        ``-x log x``: others are an error, and those that are 0 to rounding count as 0.
 
     Raises
     ------
     TypeError
-        If one of the two cannot be called.
+        If one of the two cannot be called, or the domain cannot tell what is outside it.
 
     Notes
     -----
@@ -184,10 +191,13 @@ class FromDerivative:
 
     function: Callable[[Array], Array]
     derivative: Callable[[Array], Array]
+    domain: Domain | None = None
 
     def __post_init__(self) -> None:
         for name in ("function", "derivative"):
             require_method(getattr(self, name), "__call__", name, "numpy.sin")
+        if self.domain is not None:
+            require_method(self.domain, "outside", "domain", "NonNegative()")
 
     def __call__(self, values: Array) -> Array:
         return answer_of(self.function, values)
@@ -204,6 +214,6 @@ class FromDerivative:
 
 def _is_above(domain: Domain | None, minimum: float) -> bool:
     """Whether a domain holds a number and all above it."""
-    if domain is None:
+    if domain is None or isinstance(domain, Reals):
         return True
-    return minimum > domain.start or (isinstance(domain, NonNegative) and minimum == domain.start)
+    return minimum > domain.start or (domain.holds_start and minimum == domain.start)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from specgrad._namespace import is_array, is_complex, is_floating, namespace
 from specgrad._typing import Array
 
-__all__ = ["Domain", "NonNegative", "NonZero", "Positive", "answer_of", "domain_of"]
+__all__ = ["Domain", "NonNegative", "NonZero", "Positive", "Reals", "answer_of", "domain_of"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Domain:
     """The eigenvalues at which a function is defined.
 
     A subclass gives `outside`, which marks the others, and `needed`, the adjective for the error that names
-    them, such as "positive".
+    them, such as "positive". With `holds_start`, eigenvalues that are the start to rounding count as it.
 
     Parameters
     ----------
@@ -25,6 +25,7 @@ class Domain:
     start: float = 0.0
 
     needed: ClassVar[str]
+    holds_start: ClassVar[bool] = False
 
     def outside(self, values: Array, rounding: Array | float) -> Array:
         """Which eigenvalues lie outside, where distances up to `rounding` count as 0."""
@@ -51,9 +52,21 @@ class NonNegative(Domain):
     """``l >= start``."""
 
     needed = "nonnegative"
+    holds_start = True
 
     def outside(self, values: Array, rounding: Array | float) -> Array:
         return self._distance(values) < -rounding
+
+
+class Reals(Domain):
+    """All, of a function that has a kink at `start`: rounding does not decide on which side of it one is."""
+
+    needed = "real"
+    holds_start = True
+
+    def outside(self, values: Array, rounding: Array | float) -> Array:
+        xp = namespace(values)
+        return xp.zeros_like(values, dtype=xp.bool)
 
 
 class NonZero(Domain):

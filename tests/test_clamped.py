@@ -115,6 +115,23 @@ def test_the_minimum_of_a_root_may_be_zero(backend):
     np.testing.assert_array_equal(root, np.diag([0.0, 2.0]))
 
 
+@pytest.mark.parametrize("minimum", [0.0, 0.5])
+def test_rounding_does_not_decide_on_which_side_of_the_minimum_an_eigenvalue_is(backend, double, minimum):
+    generator, function = np.random.default_rng(2), Clamped(Power(1), minimum)
+    for _ in range(4):
+        a = dense(np.array([minimum, minimum, minimum, 2.0, 2.0, 3.0]), double, generator)
+        _, pullback = vjp(matrix_function, backend.array(a), function)
+        cotangent = random_hermitian(6, double, generator)
+        found = backend.numpy(pullback(backend.array(cotangent))[0])
+        np.testing.assert_allclose(found, cotangent, atol=1e-14)
+
+
+def test_what_is_clamped_can_be_clamped_again(backend):
+    function = Clamped(Clamped(Power(1), 0.5), -1.0)
+    found = backend.numpy(matrix_function(backend.array(np.diag([-2.0, 2.0])), function))
+    np.testing.assert_array_equal(found, np.diag([0.5, 2.0]))
+
+
 def test_below_the_minimum_the_slope_there_is_not_asked_for(backend):
     # That of a root is infinite at 0: asking for it would warn, and 0 times it is no number.
     x, y, z = (backend.array(np.array(points)) for points in ([-1.0, -1, -1], [-2.0, 0, 4], [-3.0, 4, 4]))

@@ -19,8 +19,9 @@ from specgrad import (
     ThroughEigenvectors,
     vjp,
 )
+from specgrad.domains import NonNegative
 from specgrad.functions import One, Sqrt
-from specgrad.testing import random_unitary
+from specgrad.testing import dense, random_unitary
 
 FUNCTIONS = {
     "inverse": partial(specgrad.powm, exponent=-1),
@@ -189,3 +190,25 @@ def test_one_has_no_slope(backend):
 
 def test_the_root_of_the_zero_matrix_is_zero(backend):
     np.testing.assert_array_equal(backend.numpy(specgrad.sqrtm(backend.array(np.zeros((2, 2))))), 0.0)
+
+
+def test_a_function_of_the_users_may_have_a_domain(backend, double):
+    xp = backend.xp
+    entropy = FromDerivative(
+        lambda x: -x * xp.log(xp.where(x == 0, 1.0, x)), lambda x: -1.0 - xp.log(x), domain=NonNegative()
+    )
+    generator = np.random.default_rng(0)
+    pure = dense(np.array([0.0, 0.0, 0.0, 0.0, 1.0]), double, generator)
+    found = backend.numpy(specgrad.matrix_function(backend.array(pure), entropy))
+    np.testing.assert_allclose(found, 0, atol=1e-14)
+
+
+def test_outside_the_domain_of_a_function_of_the_users_is_an_error():
+    root = FromDerivative(np.sqrt, lambda x: 0.5 / np.sqrt(x), NonNegative())
+    with pytest.raises(ValueError, match="needs nonnegative eigenvalues, and the matrix at .* has one of -1"):
+        specgrad.matrix_function(np.diag([-1.0, 1.0]), root)
+
+
+def test_what_cannot_tell_what_is_outside_is_no_domain():
+    with pytest.raises(TypeError, match=r"domain is 'positive', and a value with a method outside is needed"):
+        FromDerivative(np.log, np.reciprocal, "positive")

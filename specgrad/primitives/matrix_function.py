@@ -10,7 +10,7 @@ from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
 from specgrad.derivatives.matrix_function import frechet, second_derivative
-from specgrad.domains import Domain, NonNegative, answer_of, domain_of
+from specgrad.domains import Domain, answer_of, domain_of
 from specgrad.functions import MatrixFunction
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gradients import (
@@ -190,12 +190,12 @@ def _is_full(rank: Array | None, size: int) -> bool:
 def _in_domain(domain: Domain | None, values: Array) -> tuple[Array, Array]:
     """The eigenvalues, and what the function is asked for: NaN outside its domain, where libraries differ.
 
-    Those at the start of the domain to rounding are there, whether it belongs to the domain or not.
+    Those at the start of the domain to rounding are there, or nowhere if it does not belong to the domain.
     """
     if domain is None or values.shape[-1] == 0:
         return values, values
     xp = namespace(values)
     rounding = values.shape[-1] * eps(values) * xp.max(xp.abs(values), axis=-1, keepdims=True)
-    if isinstance(domain, NonNegative):
+    if domain.holds_start:
         values = xp.where(xp.abs(values - domain.start) <= rounding, domain.start, values)
     return values, xp.where(domain.outside(values, rounding), float("nan"), values)
