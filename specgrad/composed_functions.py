@@ -72,9 +72,9 @@ class Clamped:
 
     For matrices that may be singular or indefinite. ``Clamped(Power(1), 0.0)`` projects on the positive
     semi-definite matrices, ``Clamped(Power(1), minimum)`` is the rectifier ReEig of SPDNet, and
-    ``Clamped(Log(), minimum)`` that and its logarithm at once. It is constant below the minimum, and its slope
-    there, and for eigenvalues that are there to rounding, ``n eps max|l|``, is that from above. Across it, for
-    ``a < minimum <= b``,
+    ``Clamped(Log(), minimum)`` that and its logarithm at once. It is constant below the minimum. Its slope
+    there, and for eigenvalues that are there to rounding, ``n eps max|l|``, is that from above. Across it,
+    for ``a < minimum <= b``,
 
         ``f[a, b] = f[minimum, b] (b - minimum)/(b - a)``,
 

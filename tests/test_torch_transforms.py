@@ -102,6 +102,16 @@ def test_first_order_transforms_agree_with_finite_differences(options):
         torch.testing.assert_close(measured, expected, **DIFFERENCES)
 
 
+@pytest.mark.parametrize(
+    "function", [loss, lambda a: specgrad_torch.expm(a)[0].abs().sum()], ids=["eigh", "expm"]
+)
+def test_complex_matrices_are_batched_without_a_loop(function):
+    # PyTorch warns where an operation has no rule for batches.
+    batch = matrices(SEPARATED, torch.complex128)
+    gradients = func.vmap(func.grad(function))(batch)
+    torch.testing.assert_close(gradients[1], func.grad(function)(batch[1]), **ROUNDING)
+
+
 def test_choices_are_made_inside_a_compiled_function():
     """Of constants, and of numbers that the compiler keeps open."""
 
