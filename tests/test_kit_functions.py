@@ -64,7 +64,7 @@ class OffByAThousandth(Exp):
 
 class OffInItsSecond(Exp):
     def second_divided_difference(self, x, y, z):
-        return 1.01 * super().second_divided_difference(x, y, z)
+        return 1.0001 * super().second_divided_difference(x, y, z)
 
 
 class WithoutOrder(Exp):
@@ -92,6 +92,11 @@ class Wide(Exp):
         return super().divided_difference(x, y).astype("float64")
 
 
+class WithoutAnAxis(Exp):
+    def divided_difference(self, x, y):
+        return super().divided_difference(x, y)[..., 0]
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the quotients at ties
 @pytest.mark.parametrize(
     ("function", "message"),
@@ -103,6 +108,7 @@ class Wide(Exp):
         (WithoutOrder(), r"second_divided_difference at .* is -"),
         (Writes(), r"divided_difference writes into its arguments"),
         (OnePairAtATime(), r"divided_difference raises TypeError: "),
+        (WithoutAnAxis(), r"divided_difference has shape \(15, 15\) and dtype float32, and \(15, 15, 1\)"),
         (
             Wide(),
             r"dtype float64, and \(15, 15, 1\), to which its arguments broadcast, and float32 are needed",

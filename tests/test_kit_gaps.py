@@ -1,6 +1,8 @@
 """`check_gap` finds what is broken, and says what and where."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,6 +42,28 @@ class Faulty:
 
     def bound(self, values):
         return BroadenedGap(1e-3).bound(values) * self.bound_by
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A gap rule whose pair matrices are changed by a function of them and the eigenvalues."""
+
+    change: Callable
+
+    def matrix(self, values):
+        return self.change(BroadenedGap(1e-3).matrix(values), values)
+
+    def bound(self, values):
+        return 2 * BroadenedGap(1e-3).bound(values)
+
+
+def twice_where(holds):
+    return lambda pairs, values: np.where(holds(np.max(abs(values), -1)[..., None, None]), 2, 1) * pairs
+
+
+def more_beside_the_diagonal(pairs, _):
+    """What changes with the order of the values, and not if they are reversed."""
+    return pairs + 0.01 * np.triu(np.tril(pairs, 1), -1)
 
 
 @dataclass(frozen=True)
@@ -136,15 +160,26 @@ class Writes(MaskedGap):
     [
         (Floored(), r"'LAPACK 1: zero', n = 2.*not finite, and the rule has a rounding floor"),
         (Floored(noise=1e-3), r"its noise is 0\.001, and a RoundingFloor or None is needed"),
+        (
+            Floored(noise=SimpleNamespace(signal=abs)),
+            r"its noise is namespace\(.*\), and a RoundingFloor or None is needed",
+        ),
         (Writes(), r"'LAPACK 2.*it writes into the eigenvalues, which belong to the caller"),
         (Faulty(diagonal=0.1), r"'LAPACK 1: zero', n = 2.*diagonal is 0\.1"),
-        (Faulty(symmetric=1e-3, bound_by=2.0), r"minus its transpose differ by"),
+        (Faulty(diagonal=np.nan), r"an entry of the diagonal is nan, and 0 is needed"),
+        (Changed(lambda pairs, _: pairs.astype("float32")), r"and dtype float32, and .* needed"),
+        (Faulty(symmetric=1e-13, bound_by=2.0), r"minus its transpose differ by"),
+        (Faulty(bound_by=np.ones((2, 1))), r"the bound has shape \(2, 1\), and \(\) is needed"),
         (Faulty(bound_by=1e-6), r"the largest entry is .*, and the bound is"),
         (Faulty(absolute=True), r"at scales 1 and"),
+        (Changed(twice_where(lambda largest: largest > 1e5)), r"'LAPACK 3.*at scales 1 and 1\.0.*e\+06"),
+        (Changed(twice_where(lambda largest: largest < 1e-5)), r"'LAPACK 3.*at scales 1 and 9\.5.*e-07"),
         (PowerIterationGap(), r"minus its transpose"),
         (TopNGap(1), r"before and after a permutation"),
+        (Changed(more_beside_the_diagonal), r"n = 4.*before and after a permutation"),
         (Faulty(factor=-1.0), r"'LAPACK 3.*entry times its gap, .* is -1, and at least 0"),
         (Faulty(factor=2.0, bound_by=2.0), r"'.*is 2 where the gap is wide, and 1 to within"),
+        (Faulty(factor=1.1, bound_by=2.0), r"'.*is 1\.1 where the gap is wide, and 1 to within"),
         (Faulty(factor=0.5), r"'.*is 0\.5 where the gap is wide, and 1 to within"),
         (Faulty(factor=0.0), r"'.*is -?0 where the gap is wide, and 1 to within"),
         (NaNAtTies(), r"'LAPACK 1: zero'.*the largest entry is nan"),
@@ -152,6 +187,10 @@ class Writes(MaskedGap):
         (SharedScale(), r"not alone, n = 4, .*pair matrices of a batch and of each spectrum alone differ"),
         (NeedsABatch(), r"'LAPACK 1: zero', n = 4, .*raises TypeError in batches: several"),
         (OneBatchAxis(), r"not alone, n = 4, .*pair matrices of a batch with two axes"),
+        (
+            Changed(lambda pairs, values: pairs if values.size else values),
+            r"pair matrices of an empty batch and of no spectrum have shapes",
+        ),
         (RefusesEmpty(), r"'.*raises ValueError in batches: zero-size"),
         (RaisesOn(largest=1.0), r"'LAPACK 2: identity', n = 2, float64: .*raises RuntimeError in "),
         (

@@ -82,7 +82,7 @@ class WritesIntoItsCotangent(Eigh):
 class WritesIntoItsOutput(Eigh):
     def vjp(self, binding, arrays, outputs, cotangents):
         found = super().vjp(binding, arrays, outputs, cotangents)
-        outputs[1][...] *= 2
+        outputs[1][...] *= 1.001
         return found
 
 

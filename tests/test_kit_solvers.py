@@ -1,5 +1,6 @@
 """`check_solver` finds what is broken, and says what and where."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import array_api_strict
@@ -12,7 +13,9 @@ from specgrad import (
 from specgrad.testing import (
     SPECTRA,
     check_solver,
+    random_unitary,
 )
+from specgrad.testing.solver_checks import orthogonality_ratio, reconstruction_ratio
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Choosy:
 )
 def test_shapes_that_a_solver_refuses_are_found_and_named(solver, message):
     with pytest.raises(AssertionError, match=message):
-        check_solver(solver, np, sizes=(2,))
+        check_solver(solver, np, sizes=(1, 2))
 
 
 def test_one_spectrum_is_enough():
@@ -126,22 +129,56 @@ def test_one_spectrum_is_enough():
 
 
 @dataclass(frozen=True)
-class OfAnotherPrecision:
-    values: str = "float32"
-    vectors: str = "float32"
+class Changed:
+    """A solver whose answer is changed by a function."""
+
+    change: Callable
 
     def solve(self, a):
-        values, vectors = DenseEigh().solve(a)
-        return values.astype(self.values), vectors.astype(self.vectors)
+        return self.change(*DenseEigh().solve(a))
 
 
 @pytest.mark.parametrize(
-    ("solver", "message"),
+    ("change", "message"),
     [
-        (OfAnotherPrecision(values="float64"), "eigenvalues of shape .* and dtype float64"),
-        (OfAnotherPrecision(vectors="complex64"), "eigenvectors of shape .* and dtype complex64"),
+        (lambda values, vectors: (values.astype("float64"), vectors), "eigenvalues .* dtype float64"),
+        (lambda values, vectors: (values, vectors.astype("complex64")), "eigenvectors .* dtype complex64"),
+        (lambda values, vectors: (values[..., None], vectors), r"eigenvalues of shape \(2, 1\)"),
+        (lambda values, vectors: (values, vectors[..., None]), r"eigenvectors of shape \(2, 2, 1\)"),
+        (
+            lambda values, vectors: (values, array_api_strict.asarray(vectors)),
+            "gives a ndarray and a Array for a ndarray, and arrays of the same",
+        ),
+        (lambda values, vectors: (values, np.nan * vectors), "is nan, and at most 60 is allowed"),
     ],
 )
-def test_another_precision_is_found_and_named(solver, message):
+def test_answers_that_are_nan_or_of_another_shape_precision_or_library_are_found(change, message):
     with pytest.raises(AssertionError, match=message):
-        check_solver(solver, np, sizes=(2,), dtypes=("float32",))
+        check_solver(Changed(change), np, sizes=(2,), dtypes=("float32",))
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_the_ratios_are_those_of_lapack(n):
+    off, unit = 2.0**-40, n * float(np.finfo("float64").eps)
+    identity = np.eye(n)
+    # The 1-norm is that of the worst column.
+    last = np.where(np.arange(n) == n - 1, 1 + off, 1.0)
+    for values in (last, np.full(n, 1 + off)):
+        assert float(reconstruction_ratio(identity, values, identity)) == off / unit
+        assert float(reconstruction_ratio(np.diag(values), values, identity)) == 0
+        assert float(orthogonality_ratio(np.diag(values))) == pytest.approx(2 * off / unit)
+
+
+def test_a_unitary_matrix_is_orthonormal():
+    assert float(orthogonality_ratio(random_unitary(3, "complex128", np.random.default_rng(0)))) < 60
+
+
+@pytest.mark.parametrize("scale", [3e-308, 1.2e308])
+def test_the_ratios_near_the_ends_of_the_exponent_range_are_those_of_1(scale):
+    # The 1-norm of the larger one is out of range, and its eigenvalues are not.
+    a = np.array([[1.0, 1.0], [1.0, -1.0]])
+    values, vectors = np.linalg.eigh(a)
+    near, of_one = (
+        float(reconstruction_ratio(c * a, c * (1 + 1e-6) * values, vectors)) for c in (scale, 1.0)
+    )
+    assert near == pytest.approx(of_one, rel=1e-6)

@@ -41,8 +41,12 @@ class Faulty:
                 return 1.0 * marks
             case "one":
                 return marks[..., :1]
+            case "empty" if 0 in values.shape:
+                raise ValueError("nothing to keep")
             case "batch":
                 return values > np.mean(values)
+            case "one axis" if values.ndim == 2:
+                return marks[:1] | ~marks
             case "two axes":
                 return marks if values.ndim < 3 else marks[:1] | ~marks
             case "phase":
@@ -60,7 +64,9 @@ class Faulty:
         ("numbers", "on '.*', n = 1, float32: it gives a ndarray of dtype float64 .* booleans of shape"),
         ("one", r"n = 2, float32: .* shape \(1,\), and booleans of shape \(2,\)"),
         ("batch", "in a batch in another way than the same alone"),
+        ("one axis", "in a batch in another way than the same alone"),
         ("two axes", "in a batch in another way than the same alone"),
+        ("empty", "on a batch, n = 1, float32: it raises ValueError: nothing to keep"),
         ("phase", "change with the signs or phases"),
         ("writes", "writes into its arguments"),
         ("raises", "on a batch, n = 1, float32: it raises RuntimeError: one at a time, please"),
@@ -78,3 +84,18 @@ def test_signs_are_tried_on_real_vectors_too():
 
 def test_a_truncation_that_is_fine_passes():
     check_truncation(Faulty("none"), np, spectra=SPECTRA[:4])
+
+
+@dataclass(frozen=True)
+class LargestMagnitudeFirst(Faulty):
+    """Refuses another order."""
+
+    fault: str = "none"
+
+    def keep(self, a, values, vectors):
+        assert np.all(np.diff(abs(values)) <= 0)
+        return super().keep(a, values, vectors)
+
+
+def test_the_largest_magnitude_comes_first():
+    check_truncation(LargestMagnitudeFirst(), np)

@@ -1,12 +1,14 @@
-"""Refinement: against eigenpairs with many digits on every spectrum, in clusters, and under compilers."""
+"""Refinement: against eigenpairs with many digits on every spectrum, of every solver, and under compilers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from eigenpair_oracle import errors, exact_eigenpairs, mpmath
+from refined_cases import COUPLING, SEPARATED, N, Spoiled, orthonormality, solved, turn
 
 from specgrad import DenseEigh, DenseSVD, Fallback, Refined, eigh, vjp
+from specgrad.solvers.protocol import without_looking
 from specgrad.testing import (
     SPECTRA,
     ClusterLoss,
@@ -20,25 +22,13 @@ from specgrad.testing import (
 
 pytestmark = pytest.mark.eager
 
-# Nearly all matrices here are of one size: JAX compiles every operation for each shape anew.
-N = 6
-# What is left between clusters after so many steps, as a power of eps of the norm.
-COUPLING = {1: 4 / 3, 2: 2}
 GRADED = [s for s in SPECTRA if s.name in ("positive geometric", "rank deficient", "graded")]
-
-
-def solved(solver, backend, matrix):
-    return [backend.numpy(x) for x in solver.solve(backend.array(matrix))]
 
 
 def distances(values):
     """From each eigenvalue to the nearest other one."""
     gaps = np.abs(values[:, None] - values).astype(float)
     return np.min(gaps + np.where(np.eye(len(values)) > 0, np.inf, 0), axis=0)
-
-
-def orthonormality(vectors):
-    return np.max(np.abs(vectors.conj().T @ vectors - np.eye(vectors.shape[-1])))
 
 
 def test_residuals_on_every_spectrum(backend, dtype):
@@ -99,18 +89,6 @@ def test_close_eigenvectors_get_their_digits(backend, double, gap):
     assert np.max(errors(solved(Refined(DenseEigh(), 2), backend, matrix), exact)[1]) < 4 * rounding
 
 
-@pytest.mark.parametrize("steps", [1, 2])
-@pytest.mark.parametrize("gap", [1e-8, 1e-9, 1.3e-10, 1e-10, 1e-11])
-def test_close_eigenvectors_are_as_good_as_what_a_step_leaves_between_them(backend, double, gap, steps):
-    # The worst gaps are just too wide for a cluster.
-    rounding = float(np.finfo(double).eps)
-    even = Spectrum(f"three {gap} apart", lambda n, precision, generator: 1 + gap * np.arange(float(n)))
-    for seed in range(5):
-        matrix, *exact = exact_eigenpairs(even, 3, double, seed)
-        found = errors(solved(Refined(DenseEigh(), steps), backend, matrix), exact)[1]
-        assert np.max(found) <= 4 * rounding + 3 * rounding ** COUPLING[steps] / gap, seed
-
-
 def test_single_precision_eigenvectors_are_right_to_the_last_digit(backend):
     for seed in range(5):
         matrix, *exact = exact_eigenpairs(gap_spectrum(1e-4), N, "float32", seed)
@@ -119,55 +97,51 @@ def test_single_precision_eigenvectors_are_right_to_the_last_digit(backend):
         assert np.max(errors((values, vectors), exact)[1]) < np.finfo(np.float32).eps, seed
 
 
-def test_a_tight_cluster_is_decomposed_on_its_own_scale(backend, double):
-    """Five eigenvalues within 1e-13, whose vectors the input solver mixes at random."""
-    close = Spectrum("tight", lambda n, _, generator: np.r_[0.3, 1 + 1e-13 * np.array([0, 1, 2.5, 3.5, 5])])
-    matrix, *exact = exact_eigenpairs(close, N, double)
-    assert np.max(errors(solved(DenseEigh(), backend, matrix), exact)[1]) > 1e-4
-    assert np.max(errors(solved(Refined(), backend, matrix), exact)[1]) < 1e3 * np.finfo(double).eps
+@pytest.mark.parametrize("of_values", [1 + 1e-15, 1 + 1e-3])
+def test_a_step_squares_the_error_of_a_sloppy_solver(of_values):
+    # So small an angle that no eigenvalues count as clusters, which the sloppy solver would decompose anew.
+    matrix, *exact = exact_eigenpairs(SEPARATED, N, "float64")
+    sloppy, rounding = Spoiled(turn(3e-8), of_values), np.finfo("float64").eps
+    before, once, twice = (
+        np.max(errors(solver.solve(matrix), exact)[1])
+        for solver in (sloppy, Refined(sloppy), Refined(sloppy, 2))
+    )
+    assert before > 3e-8
+    assert once < 4 * before**2 + 4 * rounding
+    assert twice < 4 * rounding
 
 
-def test_exact_ties_divide_nothing(backend, dtype):
-    for diagonal in (
-        [0.0] * N,
-        [2.0] * N,
-        [1.0, 3.0, 3.0, 3.0, 4.0, 4.0],
-        [-1.0, -1.0, -1.0, 1.0, 1.0, 1.0],
-        [5.0, 5.0, 5.0, 5.0, 5.0 + 1e-6, 7.0],
-    ):
-        matrix = np.diag(diagonal).astype(dtype)
-        values, vectors = solved(Refined(DenseEigh(), 2), backend, matrix)
-        np.testing.assert_array_equal(values, np.sort(np.real(np.diagonal(matrix))))
-        assert orthonormality(vectors) == 0
+def test_a_step_squares_a_small_defect_of_orthonormality():
+    matrix, *exact = exact_eigenpairs(SEPARATED, N, "float64")
+    numbers = np.random.default_rng(3).standard_normal((N, N))
+    oblique = Spoiled(np.eye(N) + 1e-10 * (numbers + numbers.T), only=matrix)
+    assert orthonormality(oblique.solve(matrix)[1]) > 1e-10
+    values, vectors = Refined(oblique).solve(matrix)
+    assert orthonormality(vectors) < 4 * np.finfo("float64").eps
+    assert np.max(errors((values, vectors), exact)[1]) < 4 * np.finfo("float64").eps
 
 
 @dataclass(frozen=True)
-class Sloppy:
-    """The dense solver's answer, with eigenvectors turned by a given angle, and orthonormal to rounding."""
+class Counted:
+    """The dense solver, which counts its calls."""
 
-    angle: float
+    calls: list = field(default_factory=list)
 
     def solve(self, a):
-        values, vectors = np.linalg.eigh(a)
-        n = a.shape[-1]
-        skew = np.triu(np.random.default_rng(3).standard_normal((n, n)), 1)
-        skew = self.angle * (skew - skew.T)
-        # Cayley's transform.
-        turn = np.linalg.solve(np.eye(n) - skew / 2, np.eye(n) + skew / 2)
-        return values * (1 + self.angle**2), vectors @ turn
+        self.calls.append(a.shape)
+        return DenseEigh().solve(a)
 
 
-def test_a_step_squares_the_error_of_a_sloppy_solver():
-    # So small an angle that no eigenvalues count as clusters, which the sloppy solver would decompose anew.
-    separated = Spectrum("separated", lambda n, _, generator: np.linspace(1, 2, n))
-    matrix, *exact = exact_eigenpairs(separated, N, "float64")
-    before, once, twice = (
-        np.max(errors(solver.solve(matrix), exact)[1])
-        for solver in (Sloppy(3e-8), Refined(Sloppy(3e-8)), Refined(Sloppy(3e-8), 2))
-    )
-    assert before > 3e-8
-    assert once < 4 * before**2 + 4 * np.finfo(np.float64).eps
-    assert twice < 4 * np.finfo(np.float64).eps
+@pytest.mark.parametrize("steps", [1, 2])
+def test_each_step_asks_the_solver_once_more(backend, steps):
+    solver = Counted()
+    solved(Refined(solver, steps), backend, gap_spectrum(1e-3).matrix(N))
+    assert len(solver.calls) == 1 + steps
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_without_looking_it_takes_as_many_steps(steps):
+    assert without_looking(Refined(DenseSVD(), steps)) == Refined(DenseSVD(), steps)
 
 
 @pytest.mark.parametrize("solver", [DenseSVD(), Fallback(DenseEigh(), DenseSVD())])

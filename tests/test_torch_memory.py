@@ -26,12 +26,17 @@ from specgrad_torch._bind import TorchBinding
 ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
 
 
+def saved_for_backward(function, *arrays, **options):
+    """What is saved, and the outputs."""
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
+        return saved, function(*arrays, **options)
+
+
 @pytest.mark.parametrize("truncation", [None, *TRUNCATIONS], ids=repr)
 def test_outputs_are_all_that_is_saved_for_backward(truncation):
     a = matrices(RAGGED).requires_grad_()
-    saved = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
-        outputs = specgrad_torch.eigh(a, truncation=truncation)
+    saved, outputs = saved_for_backward(specgrad_torch.eigh, a, truncation=truncation)
     whole = [x for x in saved if x.shape == a.shape]
     matrices_put_out = 1 if truncation is None or isinstance(truncation, MaxRank) else 2
     assert not any(x.data_ptr() == a.data_ptr() for x in whole)
@@ -40,6 +45,13 @@ def test_outputs_are_all_that_is_saved_for_backward(truncation):
         assert any(x.data_ptr() == output.data_ptr() for x in saved)
     kept_aside = vars(outputs.eigenvectors.grad_fn).values()
     assert not any(isinstance(x, torch.Tensor) for x in kept_aside)
+
+
+def test_under_vmap_what_no_derivative_reads_is_not_saved_either():
+    a = matrices(RAGGED).requires_grad_()
+    root = partial(specgrad_torch.sqrtm, check_finite=False)
+    batched, mapped = (saved_for_backward(function, a)[0] for function in (root, torch.func.vmap(root)))
+    assert [x.shape for x in mapped] == [x.shape for x in batched]
 
 
 @pytest.mark.parametrize("requires_grad", [False, True])

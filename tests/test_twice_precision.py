@@ -21,12 +21,27 @@ def test_residuals_have_twice_the_digits(backend, dtype, n):
     )
 
 
-def test_residuals_have_twice_the_digits_where_there_is_no_wider_dtype(backend, monkeypatch):
+@pytest.mark.parametrize("n", [9, 17])
+def test_residuals_have_twice_the_digits_where_there_is_no_wider_dtype(backend, monkeypatch, n):
     monkeypatch.setattr(_twice_precision, "_wider_dtypes", lambda a: None)
     generator = np.random.default_rng(0)
     for dtype in ("float32", "complex64"):
-        a = random_hermitian(9, dtype, generator)
+        a = random_hermitian(n, dtype, generator)
         check_residuals(backend, a, np.linalg.eigh(a)[1])
+
+
+def test_products_have_twice_the_digits_beside_their_row_and_column(backend, double):
+    generator, rounding = np.random.default_rng(0), float(np.finfo(double).eps)
+    scales = 2.0 ** -np.arange(0.0, 120.0, 20.0)
+    left = random_hermitian(6, double, generator) * scales[:, None]
+    right = random_hermitian(6, double, generator) * scales
+    found = _twice_precision._sum(_twice_precision._products(backend.array(left), backend.array(right)))
+    with mpmath.workdps(DIGITS):
+        exact = mpmath.matrix(left.tolist()) * mpmath.matrix(right.tolist())
+        error = np.abs(np.array((mpmath.matrix(backend.numpy(found).tolist()) - exact).tolist()))
+        wanted = np.abs(np.array(exact.tolist()))
+        largest = np.max(np.abs(left), axis=1)[:, None] * np.max(np.abs(right), axis=0)
+        assert np.all(error <= rounding * wanted + 8 * 6 * rounding**2 * largest)
 
 
 def check_residuals(backend, a, vectors):

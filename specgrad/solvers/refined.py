@@ -117,10 +117,9 @@ def _step(solver: Solver, a: Array, values: Array, vectors: Array) -> tuple[Arra
     cluster = _clusters(xp.linalg.diagonal(gaps, offset=1), reach)
     inside = as_row(cluster) == as_column(cluster)
 
-    # exp(Y) with this Y, anti-Hermitian, removes C between clusters and leaves herm(C Y) inside.
+    # Y is anti-Hermitian and 0 inside clusters: exp(Y) removes C between them, and leaves herm(C Y) inside.
     rotation = coupling * reciprocal(gaps, ~inside)
-    between = xp.where(inside, 0, coupling)
-    block = xp.where(inside, coupling + hermitian_part(between @ rotation), 0)
+    block = xp.where(inside, coupling + hermitian_part(coupling @ rotation), 0)
     origin = xp.min(xp.where(inside, as_row(values), xp.inf), axis=-1)
     shifts = shifts + real_part(xp.linalg.diagonal(block))
     block = xp.where(off_diagonal(values), block, 0)
