@@ -1,34 +1,42 @@
-r"""Divided differences where no closed form is at hand: as means of a derivative (Hermite-Genocchi).
+r"""Divided differences where no closed form is at hand.
 
-    ``f[a, b]    = int_0^1 f'(b + s (a - b)) ds``
-    ``f[a, b, c] = int_0^1 s int_0^1 f''(c + s ((b - c) + r (a - b))) dr ds``
+First ones as means of a derivative (Hermite-Genocchi), by Gauss-Legendre quadrature:
 
-By Gauss-Legendre quadrature there is no subtraction, so close arguments do no harm. With 7 points the
-error is below rounding as long as the arguments differ by at most a quarter of the distance over which the
-derivative changes by its own size, such as that from a singularity. For others there is the difference
-quotient, which loses about one digit; second differences of a power with exponent ``p`` close to 0 or 1 lose
-``log10(1/|p|)`` or ``log10(1/|p - 1|)`` more. Where nobody says how long that distance is, the quotient tells
-whether the mean can be trusted, within its own rounding.
+    ``f[a, b] = int_0^1 f'(b + s (a - b)) ds``
 
-Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), appendix B.16.
+With 7 points the error is below rounding as long as the arguments differ by at most a quarter of the distance
+over which the derivative changes by its own size, such as that from a singularity. Second ones as the Taylor
+series about the mean ``u`` of their arguments:
+
+    ``f[a, b, c] = sum_m f^(m+2)(u)/(m+2)! h_m(a - u, b - u, c - u)``,   ``h_m = -e_2 h_(m-2) + e_3 h_(m-3)``
+
+with ``h_m`` the complete homogeneous symmetric polynomials and ``e_k`` the elementary ones, ``e_1 = 0``. In
+neither is there a difference of function values, so close arguments do no harm. For others there is the
+difference quotient, which loses about one digit; second differences of a power with exponent ``p`` close to 0
+or 1 lose ``log10(1/|p|)`` or ``log10(1/|p - 1|)`` more. Where nobody says how long that distance is, the
+quotient tells whether the mean can be trusted, within its own rounding.
+
+Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), appendix B.16; R. P. Stanley, "Enumerative
+Combinatorics" 2 (1999), section 7.6, for ``h_m``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from specgrad._namespace import eps, namespace
 from specgrad._typing import Array
 
 __all__ = [
+    "NEAR",
     "ascending",
     "mean_or_quotient",
     "second_difference",
     "second_from_first",
-    "second_from_first_or_mean",
+    "second_from_first_or_series",
 ]
 
-# Arguments that differ by less than this share of that distance go to the quadrature.
-_NEAR = 0.25
+# Arguments that differ by less than this share of that distance go to the series.
+NEAR = 0.25
 # A mean that differs from the quotient by this many times the quotient's rounding error agrees with it.
 _AGREE = 3.0
 # A derivative that changes by this many roundings is seen to change.
@@ -68,18 +76,6 @@ def mean_or_quotient(
     # An infinite derivative confirms nothing, as between opposite arguments of 1/x; at a tie it is right.
     close = (confirmed & xp.isfinite(mean)) | (gap == 0)
     return xp.where(close, mean, (f_x - f_y) / xp.where(close, 1.0, gap))
-
-
-def _mean_on_triangle(second_derivative: Callable[[Array], Array], a: Array, b: Array, c: Array) -> Array:
-    """``f[a, b, c]`` from ``f''``."""
-    total = 0.0
-    for outer_node, outer_weight in _RULE:
-        s = 0.5 * (1.0 + outer_node)
-        for inner_node, inner_weight in _RULE:
-            r = 0.5 * (1.0 + inner_node)
-            weight = 0.25 * outer_weight * inner_weight * s
-            total = total + weight * second_derivative(c + s * ((b - c) + r * (a - b)))
-    return total
 
 
 def second_difference(function: _HasDividedDifference, x: Array, y: Array, z: Array) -> Array:
@@ -132,26 +128,53 @@ def _length(derivative: Callable[[Array], Array], x: Array) -> Array:
     return length
 
 
-def second_from_first_or_mean(
+def second_from_first_or_series(
     function: _HasDividedDifference,
-    second_derivative: Callable[[Array], Array],
     x: Array,
     y: Array,
     z: Array,
-    distance: Callable[[Array], Array | float],
+    size: Callable[[Array], Array],
+    distance: Callable[[Array], Array],
+    coefficients: Iterator[float],
+    near: float = NEAR,
 ) -> Array:
-    """``f[x, y, z]`` from ``f''`` for close arguments, from the first differences for others.
+    """``f[x, y, z]`` from the series for close arguments, from the first differences for others.
 
-    `distance` says how far above an argument ``f''`` changes by its own size.
+    ``f^(m+2)(u)/(m+2)!`` is ``size(u) / distance(u)**m`` times a number, the next of `coefficients`. Close
+    are arguments that differ by at most the share `near` of the distance.
     """
     xp = namespace(x)
     low, middle, high = ascending(x, y, z)
     spread = high - low
-    near = spread <= _NEAR * distance(low)
+    is_near = spread <= near * distance(low)
     # Each branch sees arguments that suit it, so that neither overflows where the other is taken.
-    mean = _mean_on_triangle(second_derivative, high, xp.where(near, middle, high), xp.where(near, low, high))
+    start, step, whole = (
+        xp.where(is_near, u, v) for u, v in ((low, high), (middle - low, 0.0), (spread, 0.0))
+    )
+    mean = (step + whole) / 3
+    centre = start + mean
+    unit = distance(centre)
+    unit = xp.where(unit > 0, unit, 1.0)
+    a, b, c = -mean / unit, (step - mean) / unit, (whole - mean) / unit
+    # No argument is further from the mean than two thirds of their spread.
+    series = _symmetric_series(coefficients, a * b + b * c + c * a, a * b * c, 2 / 3 * near, eps(x))
     quotient = function.divided_difference(high, middle) - function.divided_difference(low, middle)
-    return xp.where(near, mean, quotient / xp.where(near, 1.0, spread))
+    return xp.where(is_near, size(centre) * series, quotient / xp.where(is_near, 1.0, spread))
+
+
+def _symmetric_series(
+    coefficients: Iterator[float], e_2: Array, e_3: Array, largest: float, precision: float
+) -> Array:
+    """``sum_m coefficient_m h_m``, of arguments up to `largest`, as far as it counts in this precision."""
+    first, _ = next(coefficients), next(coefficients)  # h_1 = e_1 = 0
+    total, before, last, current, bound = first, 1.0, 0.0, -e_2, largest**2
+    for coefficient in coefficients:
+        if abs(coefficient) * bound < precision * abs(first):
+            break
+        total = total + coefficient * current
+        before, last, current = last, current, e_3 * before - e_2 * last
+        bound *= largest
+    return total
 
 
 def ascending(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:

@@ -13,15 +13,16 @@ with ``second_divided_difference(x, y, z)`` has second derivatives exact at ties
 """
 
 from dataclasses import dataclass
-from math import inf
+from itertools import count
+from math import factorial, inf
 from typing import ClassVar, Protocol
 
 from specgrad._namespace import eps, namespace
 from specgrad._require import require
 from specgrad._typing import Array
-from specgrad.divided_differences import second_from_first_or_mean
+from specgrad.divided_differences import NEAR, second_from_first_or_series
 from specgrad.domains import Domain, NonNegative, NonZero, Positive
-from specgrad.power_differences import power_difference, second_power_difference
+from specgrad.power_differences import power_coefficients, power_difference, second_power_difference
 
 __all__ = [
     "Exp",
@@ -163,10 +164,10 @@ class Power:
         p = self.exponent
         if self._is_integer:
             return second_power_difference(x, y, z, int(p))
-        # A large power changes e-fold over u/|p|, and the quadrature follows over four times that.
-        changes = max(1.0, abs(p) / 4)
-        return second_from_first_or_mean(
-            self, lambda u: p * (p - 1) * u ** (p - 2), x, y, z, lambda u: u / changes
+        # A large power changes e-fold over u/|p|, and the series follows over four times that.
+        near = NEAR / max(1.0, abs(p) / 4)
+        return second_from_first_or_series(
+            self, x, y, z, lambda u: u ** (p - 2), lambda u: u, power_coefficients(p), near
         )
 
 
@@ -195,7 +196,8 @@ class Log:
         return xp.where(zero, 1.0, xp.log1p(t) / xp.where(zero, 1.0, t)) / base
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
-        return second_from_first_or_mean(self, lambda u: -1.0 / (u * u), x, y, z, lambda u: u)
+        coefficients = ((-1) ** (m + 1) / (m + 2) for m in count())
+        return second_from_first_or_series(self, x, y, z, lambda u: 1.0 / (u * u), lambda u: u, coefficients)
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,8 @@ class Exp:
         return xp.exp(larger) * xp.where(zero, 1.0, xp.expm1(gap) / xp.where(zero, 1.0, gap))
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
-        return second_from_first_or_mean(self, namespace(x).exp, x, y, z, lambda u: 1.0)
+        xp, coefficients = namespace(x), (1 / factorial(m + 2) for m in count())
+        return second_from_first_or_series(self, x, y, z, xp.exp, xp.ones_like, coefficients)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ and for arguments of opposite sign to rounding of the largest term.
 Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), appendix B.16.
 """
 
+from collections.abc import Iterator
+from itertools import count
+
 from specgrad._namespace import namespace
 from specgrad._typing import Array
 from specgrad.divided_differences import ascending
 
-__all__ = ["power_difference", "second_power_difference"]
+__all__ = ["power_coefficients", "power_difference", "second_power_difference"]
 
 
 def power_difference(x: Array, y: Array, p: int) -> Array:
@@ -57,3 +60,11 @@ def _ordered_second_power_difference(x: Array, y: Array, z: Array, p: int) -> Ar
         return x * _ordered_second_power_difference(x, y, z, p - 1) + power_difference(y, z, p - 1)
     of_squares = _ordered_second_power_difference(x * x, y * y, z * z, p // 2)
     return (x + y) * (x + z) * of_squares + power_difference(y * y, z * z, p // 2)
+
+
+def power_coefficients(p: float) -> Iterator[float]:
+    """``p (p-1) .. (p-m-1)/(m+2)!`` for m = 0, 1, ..: of Taylor's series for ``f[x, y, z]`` of any power."""
+    coefficient = 0.5 * p * (p - 1)
+    for m in count(2):
+        yield coefficient
+        coefficient *= (p - m) / (m + 1)

@@ -8,7 +8,7 @@ from function_oracle import FUNCTIONS
 
 import specgrad
 from specgrad import FromDerivative, Shifted, vjp
-from specgrad.functions import InverseSqrt, Log, Power, Sqrt
+from specgrad.functions import Exp, InverseSqrt, Log, Power, Sqrt
 from specgrad.testing import SPECTRA, Spectrum
 
 TIES = tuple(s for s in SPECTRA if s.name in ("exact pair", "exact triple", "pair up to rounding"))
@@ -43,9 +43,16 @@ def test_divided_differences_do_not_leave_the_exponent_range(backend, function, 
             assert second[k] == pytest.approx(oracle(function, row), rel=tolerance, abs=0), row
 
 
+SCALARS = {
+    Sqrt(): mpmath.sqrt,
+    InverseSqrt(): lambda u: 1 / mpmath.sqrt(u),
+    Log(): mpmath.log,
+    Exp(): mpmath.exp,
+}
+
+
 def oracle(function, points):
-    special = {Sqrt(): mpmath.sqrt, InverseSqrt(): lambda u: 1 / mpmath.sqrt(u), Log(): mpmath.log}
-    scalar = special.get(function) or (lambda u: u ** mpmath.mpf(function.exponent))
+    scalar = SCALARS.get(function) or (lambda u: u ** mpmath.mpf(function.exponent))
     return function_oracle.divided_difference(scalar, points)
 
 
@@ -68,7 +75,22 @@ def test_a_shifted_function_has_shifted_differences(backend):
         np.testing.assert_array_equal(backend.numpy(found), backend.numpy(expected))
 
 
-@pytest.mark.parametrize("exponent", [-20.5, -8.5, 8.5, 50.5, 100.5])
+@pytest.mark.parametrize(
+    "function", [Log(), Exp(), *map(Power, (-20.5, -4.5, -0.5, 0.3, 1.5, 9.5))], ids=repr
+)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_second_differences_lose_no_digit_as_far_as_the_series_goes(backend, function, precision):
+    # It goes as far as a quarter, and for large powers 1/|p|. The rounding of the mean costs |p| roundings.
+    power = abs(getattr(function, "exponent", 0.0))
+    shares = np.array([[0, 0, 1], [0, 1, 1], [0, 0.3, 1], [0, 1e-3, 2e-3], [0, 0, 1e-5]])
+    points = (1 + 0.999 * min(0.25, 1 / max(power, 1)) * shares).astype(precision)
+    allowed = (4 + power) * float(np.finfo(precision).eps)
+    found = function.second_divided_difference(*map(backend.array, points.T))
+    for value, row in zip(backend.numpy(found), points, strict=True):
+        assert value == pytest.approx(oracle(function, row), rel=allowed, abs=0), row
+
+
+@pytest.mark.parametrize("exponent", [-300.5, -20.5, -8.5, 8.5, 50.5, 100.5])
 @pytest.mark.parametrize("spread", [1e-3, 0.02, 0.1, 0.25, 0.3])
 def test_large_powers_have_exact_second_differences_close_by_and_farther_away(backend, exponent, spread):
     points = np.array([[1.0, 1.0 + spread, 1.0 + spread], [1.0, 1.0, 1.0 + spread]])
