@@ -157,9 +157,9 @@ class FromDerivative:
 
     The divided difference of two eigenvalues is the mean of ``f'`` between them where the difference quotient
     confirms it within its own rounding, and the quotient elsewhere. First derivatives are as good as ``f``,
-    ``f'`` and the eigenvalues. Second ones take differences of these: where eigenvalues are equal or close, as
-    on the diagonal, they err by about ``eps**(2/3) max(1, |l|/h) f'(l)/h``, with ``h`` the distance over which
-    ``f'`` changes by its own size; near 0, where `f` may be singular, ``h`` is measured up to 1.
+    ``f'`` and the eigenvalues. Second ones take differences of these: where eigenvalues are equal or close,
+    as on the diagonal, they err by about ``eps**(2/3) max(1, |l|/h) f'(l)/h``, with ``h`` the distance over
+    which ``f'`` changes by its own size; near 0, where `f` may be singular, ``h`` is measured up to 1.
 
     Parameters
     ----------
