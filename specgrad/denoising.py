@@ -189,7 +189,7 @@ def denoising_matrix(
     if check_finite and (seen := binding.view(covariance)) is not None:
         _require_variances(seen, scaling, None)
     outputs = binding.apply(matrix, covariance)
-    method.report(binding, outputs, check_finite)
+    method.report(binding, outputs, check_finite, is_covariance=True)
     return outputs[0]
 
 

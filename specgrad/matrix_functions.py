@@ -141,15 +141,15 @@ def evaluate(
     a: Array,
     choices: Choices,
     check_finite: bool,
-    name: str = "a",
     shift: float = 0.0,
-    diagonal: str = "the diagonal",
+    is_covariance: bool = False,
 ) -> Array:
     """``f(A + shift I)`` on a binding, by the method of these choices, after the checks that all share."""
+    name, diagonal = ("covariance", "eps") if is_covariance else ("a", "the diagonal")
     a, exactly_hermitian = hermitian_input(binding, a, name, check_finite)
     method, primitive = binding.built(_prepared, choices, exactly_hermitian)
     outputs = binding.apply(primitive, plus_identity(a, shift))
-    method.report(binding, outputs, check_finite, diagonal=diagonal)
+    method.report(binding, outputs, check_finite, diagonal=diagonal, is_covariance=is_covariance)
     return outputs[0]
 
 

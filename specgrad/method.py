@@ -22,7 +22,7 @@ from specgrad.solvers import (
     require_complete,
 )
 from specgrad.truncation import Truncation
-from specgrad.validation import require_domain
+from specgrad.validation import require_domain, require_semidefinite
 
 __all__ = ["Choices", "Method", "knows_truncation"]
 
@@ -84,13 +84,19 @@ class Method:
         groups: int | None = None,
         diagonal: str = "the diagonal",
         but_at_zero: bool = False,
+        is_covariance: bool = False,
     ) -> None:
         """Raise or warn about what the primitive put out, where it can be looked at.
 
         An iteration's residual has a policy of its own, and is judged in any case. Zeros need not count as
         equal eigenvalues: of a covariance, where the data have no part in their eigenvectors, and of a
-        function that is flat at 0. `groups` and `diagonal` are as in `require_domain`.
+        function that is flat at 0. `groups` and `diagonal` are as in `require_domain`. What the caller calls
+        a covariance must be one.
         """
+        if check_finite and is_covariance and not is_root_solver(self.solver):
+            seen = binding.view(outputs[1 if self.truncation is None else 2])
+            if seen is not None:
+                require_semidefinite(seen)
         if check_finite or is_root_solver(self.solver):
             self._judge(binding, outputs, groups, diagonal)
         if check_finite and self.truncation is not None:

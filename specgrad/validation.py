@@ -16,6 +16,7 @@ __all__ = [
     "require_floating",
     "require_hermitian",
     "require_matrices",
+    "require_semidefinite",
     "to_computing_precision",
 ]
 
@@ -128,8 +129,12 @@ def require_domain(
     needed = f"{domain.needed} eigenvalues"
     if domain.start:
         needed = f"eigenvalues whose difference from {domain.start:g} is {domain.needed}"
-    leads = bool(xp.any(outside & (xp.abs(values) == magnitude), axis=-1)[index])
-    remedy = _remedy(domain, smallest, float(rounding[(*index, 0)]), leads, diagonal)
+    # A truncation keeps the leading eigenvalue, and with one of these drops all that are smaller.
+    good, bad = (
+        xp.where(chosen, xp.abs(values), other) for chosen, other in ((~outside, xp.inf), (outside, 0.0))
+    )
+    can_be_dropped = bool((xp.min(good, axis=-1) > xp.max(bad, axis=-1))[index])
+    remedy = _remedy(function, domain, smallest, float(rounding[(*index, 0)]), can_be_dropped, diagonal)
     raise ValueError(
         f"{function} needs {needed}, and the matrix at {place(index, groups)} has one of {smallest:.1e}, "
         f"with magnitudes up to {largest:.1e}: there the function or its derivative is infinite or "
@@ -137,18 +142,38 @@ def require_domain(
     )
 
 
-def _remedy(domain: Domain, smallest: float, rounding: float, leads: bool, diagonal: str) -> str:
-    """What to do about eigenvalues outside the domain, one of which may be the leading one."""
+def require_semidefinite(values: Array) -> None:
+    """Raise if a covariance has an eigenvalue below 0 beyond rounding; `values` must be readable."""
+    if 0 in values.shape:
+        return
+    xp = namespace(values)
+    smallest, largest = xp.min(values, axis=-1), xp.max(xp.abs(values), axis=-1)
+    negative = smallest < -(eps(values) ** 0.5) * largest
+    if not bool(xp.any(negative)):
+        return
+    index = first_index(negative)
+    raise ValueError(
+        f"covariance has an eigenvalue of {float(smallest[index]):.1e} in the matrix at {place(index)}, with "
+        f"magnitudes up to {float(largest[index]):.1e}, and a covariance has none below 0: take the nearest "
+        "one, which is matrix_function(covariance, Clamped(Power(1), 0.0))."
+    )
+
+
+def _remedy(
+    function: object, domain: Domain, smallest: float, rounding: float, can_be_dropped: bool, diagonal: str
+) -> str:
+    """What to do about eigenvalues outside the domain, which a truncation may drop without others or not."""
     start = f"{domain.start:g}"
     if isinstance(domain, NonZero):
         drop = "" if domain.start else ", or drop those with truncation=MaxRank(rank)"
         return f"Shift the matrix so that no eigenvalue is {start}{drop}."
-    # A truncation keeps the leading one.
-    floor = f"absolute={start}" if domain.start else ""
-    drop = "" if leads else f", or drop such eigenvalues with truncation=EigenvalueFloor({floor})"
     # A tenth more than is needed, as the message shows two digits and might round down.
     shift = 2 * rounding - 1.1 * min(smallest - domain.start, 0.0)
-    return f"Add at least {shift:.1e} to {diagonal}{drop}."
+    way_out = f"or raise such eigenvalues with matrix_function(a, Clamped({function}, minimum))"
+    if can_be_dropped:
+        floor = f"absolute={start}" if domain.start else ""
+        way_out = f"or drop such eigenvalues with truncation=EigenvalueFloor({floor})"
+    return f"Add at least {shift:.1e} to {diagonal}, {way_out}."
 
 
 def place(index: tuple[int, ...], groups: int | None = None) -> str:

@@ -163,7 +163,7 @@ def whitening_matrix(
            [0. , 0. , 0. ]])
     """
     choices, shift = shifted((InverseSqrt(), solver, gradient, truncation), as_nonnegative(eps, "eps"))
-    return evaluate(binding, covariance, choices, check_finite, "covariance", shift, "eps")
+    return evaluate(binding, covariance, choices, check_finite, shift, is_covariance=True)
 
 
 def _filter(

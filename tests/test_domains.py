@@ -134,9 +134,13 @@ def test_what_the_error_advises_works():
         shift, floor = re.search(r"at least (\S+) to .* truncation=(.*)\.$", str(caught.value)).groups()
         specgrad.matrix_function(a + float(shift) * np.eye(2), function)
         specgrad.matrix_function(a, function, truncation=eval(floor))
-    # A truncation keeps the eigenvalue that leads.
-    with pytest.raises(ValueError, match=r"Add at least 3.3e.00 to the diagonal\.$"):
-        specgrad.logm(np.diag([1.0, -3.0]))
+    # A truncation keeps the eigenvalue that leads, and with another drops all that are smaller.
+    for values in ((1.0, -3.0), (5.0, -3.0, 2.0)):
+        with pytest.raises(ValueError, match=r"Add at least 3.3e.00 to the diagonal, or raise") as caught:
+            specgrad.logm(np.diag(values))
+        advice = re.search(r"eigenvalues with (.*)\.$", str(caught.value))[1]
+        found = eval(advice, {**vars(specgrad), "a": np.diag(values), "minimum": 0.5})
+        np.testing.assert_allclose(found, np.diag(np.log(np.maximum(values, 0.5))), atol=1e-15)
     with pytest.raises(ValueError, match=r"one of 1.0e.00, .* no eigenvalue is 1\.$"):
         specgrad.matrix_function(np.diag([1.0, 3.0]), Shifted(Power(-1), -1.0))
 
@@ -212,3 +216,13 @@ def test_outside_the_domain_of_a_function_of_the_users_is_an_error():
 def test_what_cannot_tell_what_is_outside_is_no_domain():
     with pytest.raises(TypeError, match=r"domain is 'positive', and a value with a method outside is needed"):
         FromDerivative(np.log, np.reciprocal, "positive")
+
+
+@pytest.mark.parametrize("function", [specgrad.whitening_matrix, specgrad.denoising_matrix])
+def test_what_has_negative_eigenvalues_is_no_covariance_and_what_the_error_advises_works(function):
+    indefinite = np.array([[2.0, 3.0], [3.0, 2.0]])
+    with pytest.raises(ValueError, match=r"an eigenvalue of -.* at batch index \(1,\)") as caught:
+        function(np.stack([4 * np.eye(2), indefinite]))
+    advice = str(caught.value).partition("which is ")[2].removesuffix(".")
+    function(eval(advice, {**vars(specgrad), "covariance": indefinite}))
+    function(np.array([[2.0, 2.0 + 1e-9], [2.0 + 1e-9, 2.0]]))  # as rounding leaves it
