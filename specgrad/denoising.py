@@ -1,10 +1,11 @@
 """PCA denoising of samples, and the matrix that denoises, differentiable."""
 
 from dataclasses import dataclass
+from math import inf
 
 from specgrad._array import real_part
 from specgrad._namespace import namespace
-from specgrad._require import as_number, require_at_least, require_method
+from specgrad._require import as_number, require, require_method
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
 from specgrad.functions import One
@@ -38,7 +39,7 @@ class Standardise:
     Raises
     ------
     TypeError, ValueError
-        If eps is no number, or is negative.
+        If eps is no number, or is negative or infinite.
 
     Examples
     --------
@@ -53,7 +54,7 @@ class Standardise:
     eps: float = 0.0
 
     def __post_init__(self) -> None:
-        require_at_least(0, self, "eps")
+        require(self, "eps", "a finite number of at least 0", lambda number: 0 <= number < inf)
 
 
 @differentiable

@@ -168,8 +168,8 @@ def _on(recorder: _Recorder, function: Callable[..., Any]) -> Callable[..., Any]
     if not hasattr(function, "bound"):
         raise TypeError(
             f"vjp and jvp differentiate the functions of this library, such as specgrad.eigh, and were "
-            f"given {_name(function)}. Compose pullbacks by hand, or use a framework's autodiff with its "
-            "adapter."
+            f"given {_name(function)}. Give options by name, as in vjp(specgrad.eigh, a, gap=gap); compose "
+            "pullbacks by hand, or use a framework's autodiff with its adapter."
         )
     bound: Callable[..., Any] = function.bound(recorder)
     return bound

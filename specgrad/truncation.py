@@ -156,7 +156,7 @@ class EnergyRatio(_Combines):
     Raises
     ------
     TypeError, ValueError
-        If the ratio is no number, or is not in (0, 1].
+        If the ratio is no number, or is not in (0, 1]; if `include_crossing` is no truth value.
 
     Examples
     --------
@@ -174,6 +174,7 @@ class EnergyRatio(_Combines):
 
     def __post_init__(self) -> None:
         require(self, "ratio", "a number in (0, 1]", lambda ratio: 0 < ratio <= 1)
+        require(self, "include_crossing", "True or False", lambda choice: choice in (True, False))
 
     def keep(self, a: Array, values: Array, vectors: Array) -> Array:
         xp = namespace(values)

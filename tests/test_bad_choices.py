@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from specgrad import (
     DaleckiiKrein,
     DenseSVD,
     EigenvalueFloor,
+    EnergyRatio,
     Fallback,
     FromDerivative,
     MaskedGap,
@@ -21,6 +23,7 @@ from specgrad import (
     RaiseGauge,
     RaiseResidual,
     Refined,
+    RoundingFloor,
     Standardise,
     ThroughEigenvectors,
     ThroughSolver,
@@ -54,7 +57,7 @@ class RootAlone:
 @pytest.mark.parametrize(
     ("choice", "numbers"),
     [
-        (Standardise, (-1.0, "5")),
+        (Standardise, (-1.0, "5", float("inf"))),
         (NewtonSchulz, (0, 2.5, "5")),
         (NewtonSchulzGradient, (0, 1.5)),
         (WarnResidual, (-1.0,)),
@@ -62,14 +65,17 @@ class RootAlone:
         (WarnGauge, (-1.0,)),
         (RaiseGauge, (-1.0,)),
         (EigenvalueFloor, ("a", float("nan"))),
+        (EnergyRatio, (0.0, "0.5")),
+        (partial(EnergyRatio, 0.5), ("no", None, 2)),
         (Power, ("a", float("nan"), float("inf"))),
-        (MaxRank, (np.array([1, 2]),)),
-        (MaskedGap, (np.array([1.0, 2.0]),)),
+        (MaxRank, (np.array([1, 2]), EigenvalueFloor(), np.datetime64("2020"))),
+        (MaskedGap, (np.array([1.0, 2.0]), RoundingFloor())),
     ],
 )
 def test_a_number_out_of_range_is_refused_when_the_value_is_made(choice, numbers):
+    name = getattr(choice, "func", choice).__name__
     for number in numbers:
-        with pytest.raises((TypeError, ValueError), match=rf"{choice.__name__} needs"):
+        with pytest.raises((TypeError, ValueError), match=f"{name} needs"):
             choice(number)
 
 

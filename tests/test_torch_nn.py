@@ -234,6 +234,9 @@ def test_eps_may_change_in_training(layer):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_integers_are_refused(layer, training):
+def test_integers_and_what_is_no_tensor_are_refused(layer, training):
     with pytest.raises(TypeError, match=r"dtype torch.int64.*x.float\(\)"):
         layer(6).train(training)(torch.ones(8, 6, dtype=torch.int64))
+    for kind in (layer, CovariancePooling):
+        with pytest.raises(TypeError, match=f"{kind.__name__} was given a builtins.list"):
+            kind(6).train(training)([[1.0] * 6] * 8)

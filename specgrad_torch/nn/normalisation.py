@@ -16,7 +16,7 @@ from specgrad_torch._bind import TORCH
 from specgrad_torch._modes import without_autocast
 from specgrad_torch.nn.distributed import is_synchronised, joint_covariance
 
-__all__ = ["CovarianceNormalisation"]
+__all__ = ["CovarianceNormalisation", "require_tensor"]
 
 
 class CovarianceNormalisation(nn.Module):
@@ -171,6 +171,7 @@ class CovarianceNormalisation(nn.Module):
         return self._in_format(y.reshape(x.shape), x)
 
     def _check(self, x: Tensor) -> None:
+        require_tensor(x, type(self).__name__)
         if not x.is_floating_point():
             raise TypeError(
                 f"{type(self).__name__} was given an input of dtype {x.dtype}, and a real floating dtype is "
@@ -197,6 +198,15 @@ class CovarianceNormalisation(nn.Module):
         if not x.is_contiguous() and x.movedim(1, -1).is_contiguous():
             return y.movedim(1, -1).contiguous().movedim(-1, 1)
         return y.contiguous()
+
+
+def require_tensor(x: object, layer: str) -> None:
+    """Raise unless a layer is given a tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{layer} was given a {type(x).__module__}.{type(x).__name__}, and a torch.Tensor is needed: "
+            "convert it by torch.as_tensor."
+        )
 
 
 def _are_finite(*tensors: Tensor) -> bool | Tensor:

@@ -12,6 +12,7 @@ from specgrad.method import Method, knows_truncation
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
 from specgrad_torch import covariance_pool
+from specgrad_torch.nn.normalisation import require_tensor
 
 __all__ = ["CovariancePooling"]
 
@@ -123,6 +124,7 @@ class CovariancePooling(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        require_tensor(x, "CovariancePooling")
         if x.ndim < 3 or x.shape[1] != self.num_features:
             raise ValueError(
                 f"CovariancePooling({self.num_features}) was given an input of shape {tuple(x.shape)}, and "
