@@ -41,7 +41,8 @@ def zca_whiten(
     r"""Whiten data by the inverse square root of their covariance (zero-phase component analysis).
 
     ``y = diag(weight) C^(-1/2) (x - mean) + bias``: of all the transformations whose result has
-    covariance ``I``, the one that changes the data least.
+    covariance ``I``, the one that changes the data least. Directions that hold less than 1e-4 of the energy
+    are dropped unless `truncation` says otherwise, which variables in units of different size may want.
 
     Parameters
     ----------

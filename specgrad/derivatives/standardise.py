@@ -20,9 +20,9 @@ __all__ = ["acting_on_data", "acting_on_data_jvp", "correlation", "correlation_j
 
 
 def deviation(c: Array, eps: float) -> Array:
-    """``s``, shape (..., d), real."""
-    xp = namespace(c)
-    return xp.sqrt(_diagonal(c) + eps)
+    """``s``, shape (..., d), real; NaN for a constant, by which nothing can be divided."""
+    xp, variance = namespace(c), _diagonal(c) + eps
+    return xp.sqrt(xp.where(variance > 0, variance, xp.nan))
 
 
 def correlation(c: Array, s: Array) -> Array:
