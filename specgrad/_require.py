@@ -126,8 +126,7 @@ def _out_of_array(given: Any) -> Any:
 def _may_be_stand_in(number: object) -> bool:
     """Whether a compiler may have put it there, and not somebody who took it for a number."""
     is_of_python = type(number).__module__ in ("builtins", "datetime", "decimal")
-    is_value = hasattr(number, "__dataclass_fields__") or hasattr(number, "__array_interface__")
-    return not (is_of_python or is_value or _axes(number) > 0 or _is_learnt(number))
+    return not (is_of_python or _axes(number) > 0 or _is_learnt(number))
 
 
 def _of_python(number: Any) -> float:

@@ -13,7 +13,7 @@ from specgrad.divided_differences import (
     second_difference,
     second_from_first,
 )
-from specgrad.domains import Domain, Reals, answer_of, domain_of
+from specgrad.domains import Domain, NonNegative, Reals, answer_of, domain_of
 from specgrad.functions import MatrixFunction
 
 __all__ = ["Clamped", "FromDerivative", "Shifted"]
@@ -114,14 +114,15 @@ class Clamped:
         domain = domain_of(self.function)
         needed = "a finite number"
         if domain is not None and not isinstance(domain, Reals):
-            least = "at least" if domain.holds_start else "above"
+            least = "at least" if isinstance(domain, NonNegative) else "above"
             needed = f"{needed} {least} {domain.start:g}, where {self.function} is defined,"
         require(self, "minimum", needed, lambda minimum: -inf < minimum < inf and _is_above(domain, minimum))
 
     @property
     def domain(self) -> Domain:
         """All reals, with a kink at the minimum."""
-        return Reals(self.minimum)
+        inner = domain_of(self.function)
+        return Reals(max(self.minimum, inner.start) if isinstance(inner, Reals) else self.minimum)
 
     def __call__(self, values: Array) -> Array:
         return self.function(namespace(values).clip(values, min=self.minimum))
@@ -133,9 +134,8 @@ class Clamped:
         # Halved first: differences of opposite values may leave the exponent range.
         above, whole = 0.5 * high - 0.5 * minimum, 0.5 * high - 0.5 * low
         share = xp.where(is_across, above / xp.where(is_across, whole, 1.0), 1.0)
-        # Asked elsewhere where it is constant: the function may have no slope at the minimum.
-        above = xp.where(is_constant, minimum + 1.0, high)
-        raised = share * self.function.divided_difference(xp.clip(low, min=minimum), above)
+        asked = xp.where(is_constant, self._inside, high)
+        raised = share * self.function.divided_difference(xp.clip(low, min=minimum), asked)
         return xp.where(is_constant, 0.0, raised)
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
@@ -143,12 +143,19 @@ class Clamped:
         low, middle, high = ascending(x, y, z)
         is_below, is_across = low < minimum, (low < minimum) & (high >= minimum)
         firsts = self.divided_difference(middle, high) - self.divided_difference(low, middle)
-        above = (xp.where(is_below, minimum + 1.0, point) for point in (low, middle, high))
+        asked = (xp.where(is_below, self._inside, point) for point in (low, middle, high))
         return xp.where(
             is_across,
             firsts / xp.where(is_across, high - low, 1.0),
-            xp.where(is_below, 0.0, second_difference(self.function, *above)),
+            xp.where(is_below, 0.0, second_difference(self.function, *asked)),
         )
+
+    @property
+    def _inside(self) -> float:
+        """Where the function is asked for a slope that is not used: at its start it may have none."""
+        domain = domain_of(self.function)
+        is_start = domain is not None and domain.start == self.minimum
+        return self.minimum + max(1.0, abs(self.minimum)) if is_start else self.minimum
 
 
 @dataclass(frozen=True)
@@ -216,4 +223,4 @@ def _is_above(domain: Domain | None, minimum: float) -> bool:
     """Whether a domain holds a number and all above it."""
     if domain is None or isinstance(domain, Reals):
         return True
-    return minimum > domain.start or (domain.holds_start and minimum == domain.start)
+    return minimum > domain.start or (isinstance(domain, NonNegative) and minimum == domain.start)

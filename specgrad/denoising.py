@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import inf
 
 from specgrad._array import real_part
-from specgrad._namespace import namespace
+from specgrad._namespace import eps, namespace
 from specgrad._require import as_number, require, require_method
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
@@ -186,11 +186,11 @@ def denoising_matrix(
     """
     require_method(truncation, "keep", "truncation", "MaxRank(4)")
     method, matrix = binding.built(_matrix, (One(), solver, gradient, truncation), scaling)
-    covariance, _ = hermitian_input(binding, covariance, "covariance", check_finite)
-    if check_finite and (seen := binding.view(covariance)) is not None:
+    c, _ = hermitian_input(binding, covariance, "covariance", check_finite)
+    if check_finite and (seen := binding.view(c)) is not None:
         _require_variances(seen, scaling, None)
-    outputs = binding.apply(matrix, covariance)
-    method.report(binding, outputs, check_finite, is_covariance=True)
+    outputs = binding.apply(matrix, c)
+    method.report(binding, outputs, check_finite, precision=eps(covariance))
     return outputs[0]
 
 

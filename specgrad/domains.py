@@ -15,7 +15,8 @@ class Domain:
     """The eigenvalues at which a function is defined.
 
     A subclass gives `outside`, which marks the others, and `needed`, the adjective for the error that names
-    them, such as "positive". With `holds_start`, eigenvalues that are the start to rounding count as it.
+    them, such as "positive". It may give `settled`, by which rounding does not decide on which side of the
+    start an eigenvalue is.
 
     Parameters
     ----------
@@ -25,11 +26,14 @@ class Domain:
     start: float = 0.0
 
     needed: ClassVar[str]
-    holds_start: ClassVar[bool] = False
 
     def outside(self, values: Array, rounding: Array | float) -> Array:
         """Which eigenvalues lie outside, where distances up to `rounding` count as 0."""
         raise NotImplementedError
+
+    def settled(self, values: Array, rounding: Array | float) -> Array:
+        """The eigenvalues, with those moved to the start that are there to rounding."""
+        return values
 
     def shifted(self, shift: float) -> "Domain":
         """The domain of ``f(l + shift)``."""
@@ -52,21 +56,28 @@ class NonNegative(Domain):
     """``l >= start``."""
 
     needed = "nonnegative"
-    holds_start = True
 
     def outside(self, values: Array, rounding: Array | float) -> Array:
         return self._distance(values) < -rounding
 
+    def settled(self, values: Array, rounding: Array | float) -> Array:
+        xp = namespace(values)
+        return xp.where(xp.abs(self._distance(values)) <= rounding, self.start, values)
+
 
 class Reals(Domain):
-    """All, of a function that has a kink at `start`: rounding does not decide on which side of it one is."""
+    """All, of a function that is constant up to a kink at `start`: what is there to rounding is beyond it."""
 
     needed = "real"
-    holds_start = True
 
     def outside(self, values: Array, rounding: Array | float) -> Array:
         xp = namespace(values)
         return xp.zeros_like(values, dtype=xp.bool)
+
+    def settled(self, values: Array, rounding: Array | float) -> Array:
+        # From below alone, where it changes no value of the function.
+        distance = self._distance(values)
+        return namespace(values).where((distance < 0) & (distance >= -rounding), self.start, values)
 
 
 class NonZero(Domain):

@@ -3,9 +3,9 @@ r"""What a loss says that the matrix does not determine, and what to do about it
 Eigenvectors are defined up to a phase each, and inside a repeated eigenvalue up to a rotation. A loss
 has a gradient in `A` only if it does not depend on that choice: with ``X = V^H gV``,
 ``imag(diag(X)) = 0``, and ``X`` has no anti-Hermitian part inside a tie. The part that violates this
-has no derivative in any library. Nor can a loss of eigenvectors weigh copies of an eigenvalue differently: as
-``V f(L) V^H`` composed from them does, which has a gradient, with a part inside the tie that is in neither
-cotangent. A gauge policy is a frozen value with ``apply``.
+has no derivative in any library. A loss of ``V f(L) V^H``, composed from both, may have a gradient, but the
+part of it inside a tie is in neither cotangent: what tells of it are unequal ``gl`` of equal eigenvalues. A
+gauge policy is a frozen value with ``apply``.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class GaugePolicy(Protocol):
 
 @dataclass(frozen=True)
 class WarnGauge:
-    """Warn once per call site, with the size of the part that has no meaning: the default.
+    """Warn once per call site of a loss that depends on the gauge, or weighs equal eigenvalues unequally.
 
     Looks only where values can be looked at (not on a GPU, traced, or under a batching transform).
 
@@ -62,7 +62,8 @@ class WarnGauge:
     ----------
     tolerance : float, optional
         Largest size of the offending part that is taken for rounding, relative to ``sqrt(n)`` times the
-        largest entry of the cotangent; by default the square root of eps.
+        largest entry of the cotangent; by default the square root of eps. And the largest difference of
+        cotangents of equal eigenvalues, relative to the largest of them; by default the fourth root.
 
     Raises
     ------
@@ -130,7 +131,7 @@ class RaiseGauge:
 
 @dataclass(frozen=True)
 class ProjectGauge:
-    """Remove the offending part from the cotangent, and say nothing.
+    """Remove the part that depends on the gauge from the cotangent, and say nothing.
 
     Examples
     --------
@@ -173,7 +174,7 @@ def _objection(
     size = _excess(values, vectors, cotangents[1], tolerance)
     if size is not None:
         return _DEPENDS.format(size)
-    return _UNEVEN if may_have_ties and _is_uneven(values, *cotangents) else None
+    return _UNEVEN if may_have_ties and _is_uneven(values, *cotangents, tolerance) else None
 
 
 def _excess(values: Array, vectors: Array, cotangent: Array, tolerance: float | None) -> float | None:
@@ -187,22 +188,24 @@ def _excess(values: Array, vectors: Array, cotangent: Array, tolerance: float | 
     return float(xp.max(xp.where(largest > 0, offending / xp.where(largest > 0, largest, 1.0), 0.0)))
 
 
-def _is_uneven(values: Array, values_cotangent: Array | None, vectors_cotangent: Array) -> bool:
+def _is_uneven(
+    values: Array, values_cotangent: Array | None, vectors_cotangent: Array, tolerance: float | None
+) -> bool:
     """Whether the loss weighs equal eigenvalues differently whose eigenvectors it looks at too."""
     if values_cotangent is None:
         return False
-    xp, precision = namespace(values), eps(values)
-    # Copies that are further apart than some roundings a steep function of eigenvalues tells apart.
-    equal = xp.abs(differences(values)) <= _share(4 * precision, values)
-    unequal = xp.abs(differences(values_cotangent)) > _share(precision**0.25, values_cotangent)
+    xp, magnitudes = namespace(values), namespace(values).abs(values)
+    largest = as_row(xp.max(magnitudes, axis=-1, keepdims=True))
+    larger = xp.maximum(as_row(magnitudes), as_column(magnitudes))
+    # Zeros are no copies: in a covariance of few samples the data have no part in their eigenvectors.
+    equal = (xp.abs(differences(values)) <= _CUT.width(larger, largest, values)) & (
+        larger > values.shape[-1] * eps(values) * largest
+    )
+    weights = xp.where(xp.isfinite(values_cotangent), values_cotangent, 0.0)
+    allowed = eps(values) ** 0.25 if tolerance is None else tolerance
+    unequal = xp.abs(differences(weights)) > allowed * as_row(xp.max(xp.abs(weights), axis=-1, keepdims=True))
     looked_at = xp.any(vectors_cotangent != 0, axis=-2)
     return bool(xp.any(equal & unequal & as_row(looked_at) & as_column(looked_at)))
-
-
-def _share(share: float, x: Array) -> Array:
-    """A share of the largest magnitude of (..., n), shape (..., 1, 1)."""
-    xp = namespace(x)
-    return as_row(share * xp.max(xp.abs(x), axis=-1, keepdims=True))
 
 
 def _may_have_ties(values: Array) -> bool:
@@ -230,7 +233,7 @@ def cuts_a_tie(values: Array, rank: Array, but_at_zero: bool) -> bool:
     last, next_one = (xp.take_along_axis(magnitudes, p, axis=-1) for p in (position - 1, after))
     zero = size * eps(values) * magnitudes[..., :1]
     width = _CUT.width(last, magnitudes[..., :1], values)
-    tied = (position < size) & (last - next_one <= width) & (next_one > zero)
+    tied = (position < size) & (last - next_one <= width) & (last > zero)
     if not but_at_zero:
         tied = tied | ((position < size) & (last <= zero))
     return bool(xp.any(tied))

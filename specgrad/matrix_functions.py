@@ -1,6 +1,7 @@
 r"""Functions of Hermitian matrices with derivatives that are exact at every gap, ties included."""
 
 from specgrad._array import plus_identity
+from specgrad._namespace import eps
 from specgrad._require import require_method
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
@@ -146,10 +147,11 @@ def evaluate(
 ) -> Array:
     """``f(A + shift I)`` on a binding, by the method of these choices, after the checks that all share."""
     name, diagonal = ("covariance", "eps") if is_covariance else ("a", "the diagonal")
-    a, exactly_hermitian = hermitian_input(binding, a, name, check_finite)
+    matrix, exactly_hermitian = hermitian_input(binding, a, name, check_finite)
     method, primitive = binding.built(_prepared, choices, exactly_hermitian)
-    outputs = binding.apply(primitive, plus_identity(a, shift))
-    method.report(binding, outputs, check_finite, diagonal=diagonal, is_covariance=is_covariance)
+    outputs = binding.apply(primitive, plus_identity(matrix, shift))
+    precision = eps(a) if is_covariance else None
+    method.report(binding, outputs, check_finite, diagonal=diagonal, precision=precision)
     return outputs[0]
 
 

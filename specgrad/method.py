@@ -84,19 +84,19 @@ class Method:
         groups: int | None = None,
         diagonal: str = "the diagonal",
         but_at_zero: bool = False,
-        is_covariance: bool = False,
+        precision: float | None = None,
     ) -> None:
         """Raise or warn about what the primitive put out, where it can be looked at.
 
         An iteration's residual has a policy of its own, and is judged in any case. Zeros need not count as
         equal eigenvalues: of a covariance, where the data have no part in their eigenvectors, and of a
         function that is flat at 0. `groups` and `diagonal` are as in `require_domain`. What the caller calls
-        a covariance must be one.
+        a covariance, and gives in some `precision`, must be one.
         """
-        if check_finite and is_covariance and not is_root_solver(self.solver):
+        if check_finite and precision is not None and not is_root_solver(self.solver):
             seen = binding.view(outputs[1 if self.truncation is None else 2])
             if seen is not None:
-                require_semidefinite(seen)
+                require_semidefinite(seen, precision)
         if check_finite or is_root_solver(self.solver):
             self._judge(binding, outputs, groups, diagonal)
         if check_finite and self.truncation is not None:

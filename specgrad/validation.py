@@ -142,13 +142,16 @@ def require_domain(
     )
 
 
-def require_semidefinite(values: Array) -> None:
-    """Raise if a covariance has an eigenvalue below 0 beyond rounding; `values` must be readable."""
+def require_semidefinite(values: Array, precision: float) -> None:
+    """Raise if a covariance has an eigenvalue below 0 beyond rounding; `values` must be readable.
+
+    `precision` is as in `require_hermitian`.
+    """
     if 0 in values.shape:
         return
     xp = namespace(values)
     smallest, largest = xp.min(values, axis=-1), xp.max(xp.abs(values), axis=-1)
-    negative = smallest < -(eps(values) ** 0.5) * largest
+    negative = smallest < -(precision**0.5) * largest
     if not bool(xp.any(negative)):
         return
     index = first_index(negative)

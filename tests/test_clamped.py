@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from function_oracle import FUNCTIONS
 
-from specgrad import Clamped, DaleckiiKrein, Log, Power, Sqrt, jvp, matrix_function, vjp
+from specgrad import Clamped, DaleckiiKrein, Exp, Log, Power, Shifted, Sqrt, jvp, matrix_function, vjp
 from specgrad.bind import Evaluate
 from specgrad.primitives import Frechet
 from specgrad.testing import check_function, dense, random_hermitian
@@ -126,10 +126,25 @@ def test_rounding_does_not_decide_on_which_side_of_the_minimum_an_eigenvalue_is(
         np.testing.assert_allclose(found, cotangent, atol=1e-14)
 
 
-def test_what_is_clamped_can_be_clamped_again(backend):
-    function = Clamped(Clamped(Power(1), 0.5), -1.0)
-    found = backend.numpy(matrix_function(backend.array(np.diag([-2.0, 2.0])), function))
-    np.testing.assert_array_equal(found, np.diag([0.5, 2.0]))
+def test_eigenvalues_above_the_minimum_are_themselves_however_close(backend):
+    # Within the rounding of the largest, which moves those below it alone.
+    values = np.array([3e-14, 2e-13, 1000.0])
+    found = backend.numpy(matrix_function(backend.array(np.diag(values)), Clamped(Log(), 1e-20)))
+    np.testing.assert_allclose(np.diag(found), np.log(values), rtol=1e-14)
+
+
+def test_what_is_clamped_can_be_clamped_again(backend, double):
+    a = dense(np.array([0.5, 0.5, 0.5, 2.0]), double, np.random.default_rng(0))
+    cotangent = random_hermitian(4, double, np.random.default_rng(1))
+    image, pullback = vjp(matrix_function, backend.array(a), Clamped(Clamped(Power(1), 0.5), -1.0))
+    np.testing.assert_allclose(backend.numpy(image), a, atol=1e-15)
+    np.testing.assert_allclose(backend.numpy(pullback(backend.array(cotangent))[0]), cotangent, atol=1e-14)
+
+
+@pytest.mark.parametrize("function", [Clamped(Exp(), 709.0), Clamped(Shifted(Sqrt(), -1e20), 1e20)], ids=repr)
+def test_what_is_not_used_is_asked_for_where_it_is_finite(backend, function):
+    x, y = (backend.array(np.array([point])) for point in (function.minimum - 1e6, function.minimum - 2e6))
+    assert backend.numpy(function.divided_difference(x, y))[0] == 0
 
 
 def test_below_the_minimum_the_slope_there_is_not_asked_for(backend):

@@ -143,7 +143,7 @@ def test_info_lists_what_there_is_to_choose_from_and_backends():
     result = run("info")
     assert result.exit_code == 0, result.output
     for name in ("DenseEigh", "DenseSVD", "PowerIteration", *gaps.__all__):
-        assert (name in result.output) == (name not in ("GapRule", "RoundingFloor"))
+        assert (name in result.output) == (name not in ("GapRule", "MaskedCut", "RoundingFloor"))
     for name in set(truncation.__all__) - {"Truncation"}:
         assert (f"\n{name} " in result.output) == (name not in ("Both", "Either")), name
     assert re.search(rf"^numpy +{re.escape(np.__version__)}", result.output, re.MULTILINE)

@@ -123,8 +123,8 @@ class MaskedGap:
 class MaskedCut:
     """The analytic rule across the cut of a truncation, 0 where the cut goes through a tie.
 
-    A tie is one beside the two eigenvalues themselves. So a small eigenvalue that is kept and one of 0 that
-    is dropped are no tie however large the others are, which they may be to `MaskedGap`.
+    Gaps are judged beside the larger of the two eigenvalues, not beside the largest of all. So a small one
+    that is kept and one of 0 that is dropped are no tie, which they may be to `MaskedGap`.
 
     Parameters
     ----------

@@ -190,12 +190,11 @@ def _is_full(rank: Array | None, size: int) -> bool:
 def _in_domain(domain: Domain | None, values: Array) -> tuple[Array, Array]:
     """The eigenvalues, and what the function is asked for: NaN outside its domain, where libraries differ.
 
-    Those at the start of the domain to rounding are there, or nowhere if it does not belong to the domain.
+    Those at the start of the domain to rounding are there, or count as outside if it does not belong to it.
     """
     if domain is None or values.shape[-1] == 0:
         return values, values
     xp = namespace(values)
     rounding = values.shape[-1] * eps(values) * xp.max(xp.abs(values), axis=-1, keepdims=True)
-    if domain.holds_start:
-        values = xp.where(xp.abs(values - domain.start) <= rounding, domain.start, values)
+    values = domain.settled(values, rounding)
     return values, xp.where(domain.outside(values, rounding), float("nan"), values)
