@@ -189,24 +189,29 @@ def test_at_ties_the_library_has_nan_and_this_has_the_gradient():
     assert error(jax.jit(jax.grad(partial(projector_loss, specgrad_jax.eigh)))(a), expected) < ROUNDING
 
 
-def nearly_tied_projector_error(gap):
+def nearly_tied_projector_error(gap, gradient):
     """Relative error of the gradient of a loss of the plane of two eigenvalues that far apart."""
     q = np.linalg.qr(np.random.default_rng(1).standard_normal((16, 16)))[0]
     a = (q * np.array([1.0, 1.0 + gap, *range(2, 16)])) @ q.T
     weights = np.add.outer(np.arange(16.0), np.arange(16.0) ** 2)
     weights = weights + weights.T
-    gradient = jax.grad(lambda a: (weights * subspace(specgrad_jax.eigh(a), slice(0, 2))).sum())(a)
+    found = gradient(lambda a: (weights * subspace(specgrad_jax.eigh(a), slice(0, 2))).sum())(jnp.asarray(a))
     # The projector on the plane moves by 1/(l_kept - l_dropped) across the cut alone, at any gap inside.
     values, q = np.linalg.eigh(a)
     across = np.zeros((16, 16))
     across[:2, 2:] = 1 / (values[:2, None] - values[None, 2:])
     expected = q @ ((across + across.T) * (q.T @ weights @ q)) @ q.T
-    return error(gradient, expected)
+    return error(found, expected)
 
 
+@pytest.mark.parametrize(
+    "gradient",
+    [jax.grad, lambda f: lambda a: jax.grad(lambda direction: jax.jvp(f, (a,), (direction,))[1])(0 * a)],
+    ids=["alone", "of a tangent in its direction"],
+)
 @pytest.mark.parametrize("gap", [1e-6, 1e-9, 1e-12])
-def test_rounding_floor_acts_in_reverse_mode(gap):
-    assert nearly_tied_projector_error(gap) < ROUNDING
+def test_rounding_floor_acts_in_reverse_mode(gap, gradient):
+    assert nearly_tied_projector_error(gap, gradient) < ROUNDING
 
 
 def test_a_loss_of_the_basis_of_a_tie_is_reported_where_it_was_written():
@@ -270,6 +275,11 @@ BROKEN = np.stack([np.eye(2), np.full((2, 2), np.nan)])
 def test_values_are_looked_at_outside_jit(transform):
     with pytest.raises(ValueError, match="batch index"):
         transform(lambda a: specgrad_jax.eigvalsh(a).sum())(jnp.asarray(BROKEN))
+
+
+def test_values_of_numpy_are_looked_at_inside_jit_too():
+    with pytest.raises(ValueError, match="batch index"):
+        jax.jit(lambda x: x * specgrad_jax.eigvalsh(BROKEN).sum())(1.0)
 
 
 def test_inside_jit_a_broken_matrix_gives_nan_for_itself_alone():

@@ -1,6 +1,7 @@
 """Derivatives of loops of JAX, which take functions apart, are those of the function alone."""
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -39,8 +40,20 @@ def slow_by_wrapper(rate):
     return FromDerivative(functools.wraps(jnp.sin)(sine), functools.wraps(jnp.cos)(cosine))
 
 
+@dataclass(frozen=True)
+class Quadratic:
+    coefficients: tuple[float, float]
+
+    def __call__(self, values):
+        return self.divided_difference(values, jnp.zeros_like(values)) * values
+
+    def divided_difference(self, x, y):
+        return self.coefficients[0] + self.coefficients[1] * (x + y)
+
+
 FUNCTIONS = {
     "expm": specgrad_jax.expm,
+    "of a dataclass with a tuple": lambda a: specgrad_jax.matrix_function(a, Quadratic((0.5, 2.0))),
     "of callables": lambda a: specgrad_jax.matrix_function(a, SINE),
     "of callables with a number": lambda a: specgrad_jax.matrix_function(a, slow(0.5)),
     "a projector": lambda a: specgrad_jax.spectral_projector(a, MaxRank(1)),
