@@ -72,7 +72,8 @@ def eigh(
     -----
     GaugeWarning
         In the backward pass, of a loss that depends on the phase of an eigenvector or on the basis inside a
-        tie; `RaiseGauge` makes it an error.
+        tie, or that looks at eigenvectors of equal eigenvalues and weighs these differently; `RaiseGauge`
+        makes it an error.
 
     Notes
     -----

@@ -35,11 +35,11 @@ Cotangents: TypeAlias = tuple[Array | None, Array]
 
 
 class GaugeWarning(UserWarning):
-    """A loss depends on the phase of an eigenvector, or on the basis inside a repeated eigenvalue."""
+    """A loss depends on the gauge, or weighs equal eigenvalues unequally, or a truncation cuts a tie."""
 
 
 class GaugeError(ValueError):
-    """A loss depends on the phase of an eigenvector or the basis inside a tie; raised by `RaiseGauge`."""
+    """A loss depends on the gauge, or weighs equal eigenvalues unequally; raised by `RaiseGauge`."""
 
 
 class GaugePolicy(Protocol):

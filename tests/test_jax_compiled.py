@@ -1,0 +1,68 @@
+"""What is looked at inside and outside of JAX's compiler, and where gradients are."""
+
+import numpy as np
+import pytest
+from backends import required
+
+try:
+    import jax
+except ImportError:
+    if "jax" in required():
+        raise
+    pytest.skip("jax is not installed", allow_module_level=True)
+
+import jax.numpy as jnp
+
+import specgrad_jax
+
+ROUNDING = 1e3 * np.finfo(np.float64).eps
+Q = np.linalg.qr(np.random.default_rng(6).standard_normal((4, 4)))[0]
+A_TIE = (Q * np.array([1.0, 1.0, 2.0, 4.0])) @ Q.T
+A_TIE = (A_TIE + A_TIE.T) / 2
+BROKEN = np.stack([np.eye(2), np.full((2, 2), np.nan)])
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.grad, jax.hessian], ids=["none", "grad", "hessian"])
+def test_values_are_looked_at_outside_jit(transform):
+    with pytest.raises(ValueError, match="batch index"):
+        transform(lambda a: specgrad_jax.eigvalsh(a).sum())(jnp.asarray(BROKEN))
+
+
+def test_values_of_numpy_are_looked_at_inside_jit_too():
+    with pytest.raises(ValueError, match="batch index"):
+        jax.jit(lambda x: x * specgrad_jax.eigvalsh(BROKEN).sum())(1.0)
+
+
+def test_inside_jit_a_broken_matrix_gives_nan_for_itself_alone():
+    gradient = jax.jit(jax.grad(lambda a: specgrad_jax.eigvalsh(a).sum()))(BROKEN)
+    assert (gradient[0] == np.eye(2)).all()
+    assert np.isnan(gradient[1]).all()
+
+
+def test_a_constant_inside_jit_is_traced_too():
+    constant = jnp.asarray(A_TIE)
+    found = jax.jit(lambda x: x * specgrad_jax.eigvalsh(constant).sum())(1.0)
+    assert float(found) == pytest.approx(8.0, rel=ROUNDING)
+
+
+@pytest.mark.parametrize("function", [specgrad_jax.sqrtm, specgrad_jax.eigvalsh])
+def test_gradients_stay_where_their_arrays_are(function):
+    mesh = jax.make_mesh((1,), ("batch",))
+    batch = jnp.asarray(np.stack([A_TIE, 2 * A_TIE]))
+    gradient = jax.grad(lambda x: jnp.sum(jnp.sin(function(x))))
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(batch, jax.NamedSharding(mesh, jax.P("batch")))
+        found = jax.jit(gradient)(placed)
+        assert jax.typeof(found).sharding.spec == jax.P("batch", None, None)
+        each = jax.shard_map(function, in_specs=jax.P("batch"), out_specs=jax.P("batch"))
+        in_parts = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(each(x)))))(placed)
+    for other in (found, in_parts):
+        np.testing.assert_allclose(other, gradient(batch), atol=ROUNDING)
