@@ -1,8 +1,10 @@
 """Eigendecompositions of Hermitian matrices with stable derivatives."""
 
+from typing import Protocol, TypedDict, Unpack, cast, overload
+
 from specgrad._require import require_method
 from specgrad._typing import Array, Arrays
-from specgrad.bind import Binding, differentiable
+from specgrad.bind import Binding, Differentiable, differentiable
 from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gauge import GaugePolicy, WarnGauge
 from specgrad.primitives import Eigh, TruncatedEigh
@@ -17,6 +19,32 @@ __all__ = ["eigh", "eigvalsh"]
 _DEFAULT_GAP = MaskedGap()
 
 
+class _Choices(TypedDict, total=False):
+    gap: GapRule | None
+    solver: Solver
+    gauge: GaugePolicy
+    check_finite: bool
+
+
+class _Eigh(Protocol):
+    """`eigh` to a type checker: what it returns depends on whether there is a truncation."""
+
+    @overload
+    def __call__(self, a: Array, *, truncation: None = None, **choices: Unpack[_Choices]) -> EighResult: ...
+    @overload
+    def __call__(
+        self, a: Array, *, truncation: Truncation, **choices: Unpack[_Choices]
+    ) -> TruncatedEighResult: ...
+
+    def bound(self, binding: Binding) -> "_Eigh":
+        """The same function on another binding."""
+
+
+def _typed(function: Differentiable[..., EighResult | TruncatedEighResult]) -> _Eigh:
+    return cast(_Eigh, function)
+
+
+@_typed
 @differentiable
 def eigh(
     binding: Binding,

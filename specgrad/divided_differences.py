@@ -54,7 +54,7 @@ _RULE = (
 
 
 class _HasDividedDifference(Protocol):
-    def divided_difference(self, x: Array, y: Array) -> Array: ...
+    def divided_difference(self, x: Array, y: Array, /) -> Array: ...
 
 
 def mean_or_quotient(

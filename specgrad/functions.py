@@ -38,10 +38,10 @@ __all__ = [
 class MatrixFunction(Protocol):
     """What a matrix function must offer."""
 
-    def __call__(self, values: Array) -> Array:
+    def __call__(self, values: Array, /) -> Array:
         """``f`` of each entry, real."""
 
-    def divided_difference(self, x: Array, y: Array) -> Array:
+    def divided_difference(self, x: Array, y: Array, /) -> Array:
         """``f[x, y]``, symmetric, elementwise with broadcasting; ``f'(x)`` where they agree."""
 
 

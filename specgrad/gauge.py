@@ -45,7 +45,7 @@ class GaugeError(ValueError):
 class GaugePolicy(Protocol):
     """What a gauge policy must offer."""
 
-    def apply(self, values: Array, vectors: Array, cotangents: Cotangents, viewer: Viewer) -> Array:
+    def apply(self, values: Array, vectors: Array, cotangents: Cotangents, viewer: Viewer, /) -> Array:
         """The cotangent ``gV`` (..., n, n) to go on with, from ``gl`` or None for zero, and ``gV``.
 
         The viewer says what can be looked at.

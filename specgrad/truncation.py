@@ -28,7 +28,7 @@ _ROUNDINGS = 8  # of the largest eigenvalue, by which others may be off
 class Truncation(Protocol):
     """What a truncation must offer."""
 
-    def keep(self, a: Array, values: Array, vectors: Array) -> Array:
+    def keep(self, a: Array, values: Array, vectors: Array, /) -> Array:
         """Mark the eigenvalues to keep.
 
         Parameters

@@ -1,7 +1,7 @@
 """Which solver for which shape: one table."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from specgrad.solvers import Solver
 from specgrad_cupy.cusolver import Syevd, SyevjBatched
@@ -10,7 +10,8 @@ from specgrad_cupy.jacobi import Jacobi
 __all__ = ["TABLE", "AutoSolver", "Row"]
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class Row:
     """Up to size `largest`, from `count` matrices on: this solver."""
 
     largest: int

@@ -40,7 +40,7 @@ class JaxBinding(Evaluate):
             _operation.bind(*operands, rule=rule) if _is_closed(primitive) else _open(rule, *operands)
         )
 
-    def view(self, array: Array) -> np.ndarray | None:
+    def view(self, array: Array | np.ndarray) -> np.ndarray | None:
         if isinstance(array, np.ndarray):
             return array
         # Under a derivative this uncovers the value; inside `jit` and `vmap` there is none.
@@ -96,7 +96,7 @@ def _varying_alike(arrays: Sequence[Array]) -> Sequence[Array]:
     ]
 
 
-def _moves(array: Array) -> bool:
+def _moves(array: Any) -> bool:
     return bool(jax.numpy.issubdtype(array.dtype, jax.numpy.inexact))
 
 
@@ -117,7 +117,7 @@ def _transpose(cotangents: Sequence[Any], *operands: Any, rule: _Rule) -> list[A
     given = tuple(None if isinstance(g, ad.Zero) else g.conj() for g in cotangents)
     found = rule.evaluate(rule.primitive.vjp, 0, arrays, outputs, given)
     wanted = [g.conj() if ad.is_undefined_primal(x) else None for g, x in zip(found, tangents, strict=True)]
-    return [None] * len(arrays + outputs) + wanted
+    return [*[None] * (len(arrays) + len(outputs)), *wanted]
 
 
 def _differentiate(operands: Sequence[Any], rates: Sequence[Any], rule: _Rule) -> tuple[Any, Any]:
@@ -160,7 +160,7 @@ def _along(
     return found
 
 
-def _is_closed(part: object) -> bool:
+def _is_closed(part: Any) -> bool:
     """Whether a value, and each function that it holds, is made of numbers and of no array."""
     if isinstance(part, tuple):
         return all(map(_is_closed, part))

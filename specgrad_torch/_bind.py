@@ -153,7 +153,9 @@ class _EagerOperation(_Operation):
     """The same in one step: the separate set-up, which transforms need, costs as much as a small matrix."""
 
     @staticmethod
-    def forward(ctx: Any, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
+    def forward(  # type: ignore[override]
+        ctx: Any, primitive: Primitive, *arrays: Tensor
+    ) -> tuple[Tensor, ...]:
         # A view among the outputs could not be modified in place, as by an activation behind a layer.
         outputs = tuple(x.detach() if x._is_view() else x for x in _views.forward(primitive, *arrays))
         _keep(ctx, primitive, arrays, outputs)

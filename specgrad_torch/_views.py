@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from specgrad._typing import Array
+from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding, Evaluate, Primitive
 from specgrad.solvers import Solver, solved, without_looking
 
@@ -47,9 +47,9 @@ def forward(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
 def vjp(
     primitive: Primitive,
     binding: Binding,
-    arrays: Sequence[Tensor | None],
-    outputs: Sequence[Tensor | None],
-    cotangents: Sequence[Tensor | None],
+    arrays: tuple[Tensor | None, ...],
+    outputs: tuple[Tensor | None, ...],
+    cotangents: tuple[Tensor | None, ...],
 ) -> tuple[Tensor | None, ...]:
     """Its cotangents."""
     seen = _seen("vjp", primitive, (*arrays, *outputs, *cotangents))
@@ -134,7 +134,7 @@ class _ViewsBinding(Evaluate):
         return None if _is_traced() or not _has_values(array) else array.numpy(force=True)
 
     def adapted(self, solver: S) -> S:
-        return cast(S, SolverOnTensors(solver))
+        return cast(S, SolverOnTensors(cast(Solver, solver)))
 
     def inner(self, primitive: Primitive) -> Primitive:
         return PrimitiveOnViews(primitive)
@@ -143,7 +143,7 @@ class _ViewsBinding(Evaluate):
 VIEWS = _ViewsBinding()
 
 
-def _seen(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -> list[Any] | None:
+def _seen(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -> Arrays | None:
     """Views of all, or None where PyTorch's own operations are needed, or faster."""
     if torch.is_grad_enabled() or torch.autograd.forward_ad._current_level >= 0:
         return None
@@ -156,7 +156,7 @@ def _seen(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -
     for tensor in tensors:
         if tensor is not None and not (_has_values(tensor) and _entries(tensor) <= limit):
             return None
-    return [None if tensor is None else tensor.numpy(force=True) for tensor in tensors]
+    return tuple(None if tensor is None else tensor.numpy(force=True) for tensor in tensors)
 
 
 def _entries(tensor: Tensor) -> int:
@@ -164,9 +164,7 @@ def _entries(tensor: Tensor) -> int:
     return max(tensor.numel(), tensor.shape[-2] ** 2) if tensor.ndim > 1 else tensor.numel()
 
 
-def _tensors(
-    arrays: Sequence[np.ndarray | None], given: Sequence[np.ndarray | None]
-) -> tuple[Tensor | None, ...]:
+def _tensors(arrays: Arrays, given: Arrays) -> Arrays:
     """Tensors that share memory neither with what was given nor among themselves: they may be written to."""
     owners = [id(array) for array in given]
     tensors: list[Tensor | None] = []

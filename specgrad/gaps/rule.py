@@ -23,7 +23,7 @@ _SINGLE, _DOUBLE = 8.0, 64.0
 class GapRule(Protocol):
     """What a gap rule must offer."""
 
-    def matrix(self, values: Array) -> Array:
+    def matrix(self, values: Array, /) -> Array:
         """The pair matrix.
 
         Parameters
@@ -37,7 +37,7 @@ class GapRule(Protocol):
             ``[..., i, j]`` stands for ``1/(values[j] - values[i])``; the diagonal is 0.
         """
 
-    def bound(self, values: Array) -> Array:
+    def bound(self, values: Array, /) -> Array:
         """An upper bound, shape (...), on the magnitude of the entries of ``matrix(values)``."""
 
 

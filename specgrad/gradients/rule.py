@@ -32,10 +32,10 @@ class Decomposition(NamedTuple):
 class GradientRule(Protocol):
     """What a gradient rule must offer."""
 
-    def vjp(self, function: MatrixFunction, at: Decomposition, cotangent: Array) -> Array:
+    def vjp(self, function: MatrixFunction, at: Decomposition, cotangent: Array, /) -> Array:
         """The cotangent of ``A``, Hermitian, from that of ``f(A)``."""
 
-    def jvp(self, function: MatrixFunction, at: Decomposition, tangent: Array) -> Array:
+    def jvp(self, function: MatrixFunction, at: Decomposition, tangent: Array, /) -> Array:
         """The tangent of ``f(A)`` from that of ``A``, whose Hermitian part counts."""
 
 

@@ -28,7 +28,7 @@ class ConvergenceError(ArithmeticError):
 class Solver(Protocol):
     """A frozen value that decomposes Hermitian matrices."""
 
-    def solve(self, a: Array) -> tuple[Array, Array]:
+    def solve(self, a: Array, /) -> tuple[Array, Array]:
         """Decompose ``a = V diag(l) V^H``.
 
         Parameters
@@ -48,34 +48,36 @@ class Solver(Protocol):
 class DifferentiatedSolver(Protocol):
     """A solver whose derivative is its own and not that of the exact decomposition."""
 
-    def solve(self, a: Array) -> tuple[Array, Array]: ...
+    def solve(self, a: Array, /) -> tuple[Array, Array]: ...
 
-    def vjp(self, a: Array, cotangents: tuple[Array | None, Array | None]) -> Array:
+    def vjp(self, a: Array, cotangents: tuple[Array | None, Array | None], /) -> Array:
         """The cotangent of `a` from those of ``(l, V)``, None for zero."""
 
-    def jvp(self, a: Array, tangent: Array) -> tuple[Array, Array]:
+    def jvp(self, a: Array, tangent: Array, /) -> tuple[Array, Array]:
         """The tangents of ``(l, V)`` from that of `a`."""
 
 
 class RootSolver(Protocol):
     """A frozen value that finds square roots without eigenvalues, with the derivative of its own steps."""
 
-    residual: "ResidualPolicy"
+    @property
+    def residual(self) -> "ResidualPolicy":
+        """What to do where the iteration has not converged."""
 
-    def root(self, a: Array) -> tuple[Array, Array]:
+    def root(self, a: Array, /) -> tuple[Array, Array]:
         """The square root of `a`, which is Hermitian, and its inverse, shape (..., n, n) each."""
 
-    def root_vjp(self, a: Array, cotangents: tuple[Array | None, Array | None]) -> Array:
+    def root_vjp(self, a: Array, cotangents: tuple[Array | None, Array | None], /) -> Array:
         """The cotangent of `a`, Hermitian, from those of root and inverse, None for zero."""
 
-    def root_jvp(self, a: Array, tangent: Array) -> tuple[Array, Array]:
+    def root_jvp(self, a: Array, tangent: Array, /) -> tuple[Array, Array]:
         """The tangents of root and inverse from that of `a`, whose Hermitian part counts."""
 
 
 class ResidualPolicy(Protocol):
     """What to do with the residual of an iteration."""
 
-    def judge(self, residual: Array, solver: RootSolver) -> None:
+    def judge(self, residual: Array, solver: RootSolver, /) -> None:
         """Look at the residuals of a solver, shape (...), whose values can be read."""
 
 

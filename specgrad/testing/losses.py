@@ -17,10 +17,10 @@ __all__ = ["ClusterLoss", "LinearLoss", "Loss"]
 class Loss(Protocol):
     """A real function of the output of a function, and its derivative in that output."""
 
-    def value(self, output: Any) -> Array:
+    def value(self, output: Any, /) -> Array:
         """The loss, an array of shape ()."""
 
-    def cotangents(self, output: Any) -> Any:
+    def cotangents(self, output: Any, /) -> Any:
         """What the pullback of the function takes."""
 
 

@@ -69,6 +69,8 @@ class PCADenoising(CovarianceNormalisation):
     """
 
     function = One()
+    truncation: Truncation
+    solver: Solver
 
     def __init__(
         self,

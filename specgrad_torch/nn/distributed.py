@@ -1,5 +1,6 @@
 """Statistics of a batch that is spread over processes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,8 @@ def convert_sync_whitening(module: nn.Module, process_group: Any = None) -> nn.M
             "convert_sync_whitening needs the processes that it synchronises: call "
             "torch.distributed.init_process_group first."
         )
-    for layer in module.modules():
+    layers: Iterable[Any] = module.modules()
+    for layer in layers:
         if hasattr(layer, "process_group") and hasattr(layer, "running_matrix"):
             layer.process_group = process_group or AllProcesses()
     return module

@@ -35,6 +35,11 @@ class CovarianceNormalisation(nn.Module):
     """
 
     function: ClassVar[MatrixFunction]
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+    running_mean: Tensor  # these three are None where no statistics are tracked
+    running_matrix: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(
         self,
@@ -121,10 +126,10 @@ class CovarianceNormalisation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         if not self.training and self.running_mean is not None:
-            statistics = self.running_mean, self.running_matrix
+            mean, matrix = self.running_mean, self.running_matrix
             if x.requires_grad:  # a training batch may move them before the gradient of this one is taken
-                statistics = tuple(statistic.clone() for statistic in statistics)
-            return self._multiplied(x, *statistics)
+                mean, matrix = mean.clone(), matrix.clone()
+            return self._multiplied(x, mean, matrix)
         if self.training and is_synchronised(self.process_group):
             mean, covariance = joint_covariance(self._samples(x), self.groups, self.process_group)
             matrix = self.matrix(covariance)
@@ -135,7 +140,9 @@ class CovarianceNormalisation(nn.Module):
                     f"{type(self).__name__} has one sample or none for each channel in an input of shape "
                     f"{tuple(x.shape)}, and their covariance needs more: give a larger batch, or call eval()."
                 )
-            bias = torch.zeros_like(self.weight) if self.affine and self.bias is None else self.bias
+            bias: Tensor | None = self.bias
+            if self.weight is not None and bias is None:
+                bias = torch.zeros_like(self.weight)
             flat, mean, matrix = self.filter(self._samples(x), self.weight, bias)
             y = self._like(flat, x)
         if self.training and self.track_running_stats and self.running_mean is not None:
@@ -150,11 +157,10 @@ class CovarianceNormalisation(nn.Module):
         if good is False:  # they would stay so for good
             return
         count, step = self.num_batches_tracked.add_(good), self.momentum
-        if step is None:
-            step = count.clamp(min=1).to(mean.dtype).reciprocal()
+        share = count.clamp(min=1).to(mean.dtype).reciprocal() if step is None else step
         for old, new in zip(running, (mean, matrix), strict=True):
             # Not in place by `lerp_`, for which torch.vmap has no rule.
-            old.copy_(old.lerp(new if good is True else torch.where(good, new, old), step))
+            old.copy_(old.lerp(new if good is True else torch.where(good, new, old), share))
 
     def _multiplied(self, x: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
         """``diag(weight) matrix (x - mean) + bias`` by plain products, each sample in its place."""
