@@ -38,6 +38,7 @@ from specgrad.solvers import (
 )
 from specgrad.statistics import covariance, covariance_pool
 from specgrad.transforms import jvp, vjp
+from specgrad.trigonometric_functions import Cos, Sin
 from specgrad.truncation import (
     EigenvalueFloor,
     EnergyRatio,
@@ -56,6 +57,7 @@ __all__ = [
     "ClippedGap",
     "ConvergenceError",
     "ConvergenceWarning",
+    "Cos",
     "DaleckiiKrein",
     "DenoisingResult",
     "DenseEigh",
@@ -87,6 +89,7 @@ __all__ = [
     "Refined",
     "RoundingFloor",
     "Shifted",
+    "Sin",
     "Sqrt",
     "Standardise",
     "TaylorGap",

@@ -190,8 +190,8 @@ class FromDerivative:
     --------
     >>> import numpy as np
     >>> from specgrad import FromDerivative, matrix_function
-    >>> sine = FromDerivative(np.sin, np.cos)
-    >>> matrix_function(np.zeros((2, 2)), sine)
+    >>> step = FromDerivative(np.tanh, lambda l: 1 - np.tanh(l) ** 2)
+    >>> matrix_function(np.zeros((2, 2)), step)
     array([[0., 0.],
            [0., 0.]])
     """

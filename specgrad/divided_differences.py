@@ -133,15 +133,16 @@ def second_from_first_or_series(
     x: Array,
     y: Array,
     z: Array,
-    size: Callable[[Array], Array],
+    sizes: tuple[Callable[[Array], Array], ...],
     distance: Callable[[Array], Array],
     coefficients: Iterator[float],
     near: float = NEAR,
 ) -> Array:
     """``f[x, y, z]`` from the series for close arguments, from the first differences for others.
 
-    ``f^(m+2)(u)/(m+2)!`` is ``size(u) / distance(u)**m`` times a number, the next of `coefficients`. Close
-    are arguments that differ by at most the share `near` of the distance.
+    ``f^(m+2)(u)/(m+2)!`` is ``size(u) / distance(u)**m`` times a number, the next of `coefficients`; of
+    several sizes the next one, in turn. Close are arguments that differ by at most the share `near` of the
+    distance.
     """
     xp = namespace(x)
     low, middle, high = ascending(x, y, z)
@@ -157,24 +158,30 @@ def second_from_first_or_series(
     unit = xp.where(unit > 0, unit, 1.0)
     a, b, c = -mean / unit, (step - mean) / unit, (whole - mean) / unit
     # No argument is further from the mean than two thirds of their spread.
-    series = _symmetric_series(coefficients, a * b + b * c + c * a, a * b * c, 2 / 3 * near, eps(x))
+    e_2, e_3 = a * b + b * c + c * a, a * b * c
+    parts = _symmetric_series(coefficients, len(sizes), e_2, e_3, 2 / 3 * near, eps(x))
+    series = sum(size(centre) * part for size, part in zip(sizes, parts, strict=True))
     quotient = function.divided_difference(high, middle) - function.divided_difference(low, middle)
-    return xp.where(is_near, size(centre) * series, quotient / xp.where(is_near, 1.0, spread))
+    return xp.where(is_near, series, quotient / xp.where(is_near, 1.0, spread))
 
 
 def _symmetric_series(
-    coefficients: Iterator[float], e_2: Array, e_3: Array, largest: float, precision: float
-) -> Array:
-    """``sum_m coefficient_m h_m``, of arguments up to `largest`, as far as it counts in this precision."""
+    coefficients: Iterator[float], turns: int, e_2: Array, e_3: Array, largest: float, precision: float
+) -> list[Array]:
+    """``sum_m coefficient_m h_m``, of arguments up to `largest`, as far as it counts in this precision.
+
+    As so many sums, over every so many terms.
+    """
     first, _ = next(coefficients), next(coefficients)  # h_1 = e_1 = 0
-    total, before, last, current, bound = first, 1.0, 0.0, -e_2, largest**2
-    for coefficient in coefficients:
+    sums: list[Array] = [first] + [0.0] * (turns - 1)
+    before, last, current, bound = 1.0, 0.0, -e_2, largest**2
+    for m, coefficient in enumerate(coefficients, 2):
         if abs(coefficient) * bound < precision * abs(first):
             break
-        total = total + coefficient * current
+        sums[m % turns] = sums[m % turns] + coefficient * current
         before, last, current = last, current, e_3 * before - e_2 * last
         bound *= largest
-    return total
+    return sums
 
 
 def ascending(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:

@@ -167,7 +167,7 @@ class Power:
         # A large power changes e-fold over u/|p|, and the series follows over four times that.
         near = NEAR / max(1.0, abs(p) / 4)
         return second_from_first_or_series(
-            self, x, y, z, lambda u: u ** (p - 2), lambda u: u, power_coefficients(p), near
+            self, x, y, z, (lambda u: u ** (p - 2),), lambda u: u, power_coefficients(p), near
         )
 
 
@@ -197,7 +197,9 @@ class Log:
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         coefficients = ((-1) ** (m + 1) / (m + 2) for m in count())
-        return second_from_first_or_series(self, x, y, z, lambda u: 1.0 / (u * u), lambda u: u, coefficients)
+        return second_from_first_or_series(
+            self, x, y, z, (lambda u: 1.0 / (u * u),), lambda u: u, coefficients
+        )
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ class Exp:
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         xp, coefficients = namespace(x), (1 / factorial(m + 2) for m in count())
-        return second_from_first_or_series(self, x, y, z, xp.exp, xp.ones_like, coefficients)
+        return second_from_first_or_series(self, x, y, z, (xp.exp,), xp.ones_like, coefficients)
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,8 @@ def matrix_function(
     Examples
     --------
     >>> import numpy as np
-    >>> from specgrad import FromDerivative, matrix_function
-    >>> cosine = FromDerivative(np.cos, lambda l: -np.sin(l))
-    >>> matrix_function(np.zeros((2, 2)), cosine)
+    >>> from specgrad import Cos, matrix_function
+    >>> matrix_function(np.zeros((2, 2)), Cos())
     array([[1., 0.],
            [0., 1.]])
     """

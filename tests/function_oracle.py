@@ -12,8 +12,12 @@ import numpy as np
 
 from specgrad.functions import Exp, InverseSqrt, Log, Power, Sqrt
 from specgrad.testing import Spectrum
+from specgrad.trigonometric_functions import Cos, Sin
 
-FUNCTIONS = (Sqrt(), InverseSqrt(), Power(0.3), Power(1.7), Power(-0.5), Power(3), Power(-2), Log(), Exp())
+FUNCTIONS = (
+    *(Sqrt(), InverseSqrt(), Power(0.3), Power(1.7), Power(-0.5), Power(3), Power(-2)),
+    *(Log(), Exp(), Cos(), Sin()),
+)
 
 
 def _roots(block: mpmath.matrix) -> tuple[mpmath.matrix, mpmath.matrix]:

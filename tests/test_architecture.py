@@ -25,7 +25,7 @@ FLOORS = (
     {"_forms", "_warn", "leading"},
     {"bind", "divided_differences", "domains", "gaps", "truncation"},
     {"gauge", "power_differences"},
-    {"functions"},
+    {"functions", "trigonometric_functions"},
     {"composed_functions"},
     {"derivatives", "validation"},
     {"samples", "solvers"},
