@@ -17,7 +17,7 @@ from itertools import count
 from math import factorial, inf
 from typing import ClassVar, Protocol
 
-from specgrad._namespace import eps, namespace
+from specgrad._namespace import eps, namespace, smallest_normal
 from specgrad._require import require
 from specgrad._typing import Array
 from specgrad.divided_differences import NEAR, second_from_first_or_series
@@ -191,9 +191,12 @@ class Log:
     def divided_difference(self, x: Array, y: Array) -> Array:
         xp = namespace(x)
         base = xp.minimum(x, y)
-        t = (xp.maximum(x, y) - base) / base
-        zero = t == 0
-        return xp.where(zero, 1.0, xp.log1p(t) / xp.where(zero, 1.0, t)) / base
+        gap = xp.maximum(x, y) - base
+        zero, is_far = gap == 0, base < 4 * smallest_normal(base) * gap
+        t = xp.where(is_far, 1.0, gap) / xp.where(is_far, 1.0, base)
+        # Where the ratio of both would leave the exponent range, their logarithms do not cancel.
+        difference = xp.where(is_far, xp.abs(self(x) - self(y)), xp.log1p(t))
+        return xp.where(zero, 1.0 / base, difference / xp.where(zero, 1.0, gap))
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         coefficients = ((-1) ** (m + 1) / (m + 2) for m in count())

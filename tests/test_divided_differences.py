@@ -44,6 +44,17 @@ def test_divided_differences_do_not_leave_the_exponent_range(backend, function, 
             assert second[k] == pytest.approx(oracle(function, row), rel=tolerance, abs=0), row
 
 
+@pytest.mark.parametrize(("precision", "points"), [("float32", (1e-30, 1e10)), ("float64", (1e-300, 1e10))])
+def test_logarithms_have_differences_where_a_ratio_leaves_the_exponent_range(backend, precision, points):
+    for row in (points, points[::-1]):
+        found = Log().divided_difference(*(backend.array(np.array([x], dtype=precision)) for x in row))
+        low, high = (mpmath.mpf(float(x)) for x in np.sort(np.array(row, dtype=precision)))
+        expected = float(mpmath.log(high / low) / (high - low))
+        assert backend.numpy(found)[0] == pytest.approx(
+            expected, rel=4 * float(np.finfo(precision).eps), abs=0
+        )
+
+
 SCALARS = {
     Sqrt(): mpmath.sqrt,
     InverseSqrt(): lambda u: 1 / mpmath.sqrt(u),
