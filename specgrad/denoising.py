@@ -219,12 +219,12 @@ def _require_variances(covariance: Array, scaling: Standardise | None, groups: i
     if scaling is None:
         return
     xp = namespace(covariance)
-    constant = ~(real_part(xp.linalg.diagonal(covariance)) + scaling.eps > 0)
-    if not bool(xp.any(constant)):
+    variances = real_part(xp.linalg.diagonal(covariance)) + scaling.eps
+    if bool(xp.all(variances > 0)):
         return
-    *batch, variable = first_index(constant)
+    *batch, variable = index = first_index(~(variances > 0))
     raise ValueError(
-        f"Variable {variable} of the covariance at {place(tuple(batch), groups)} is constant, and cannot be "
-        "divided by its standard deviation: take it out, or add to the variances with "
-        "scaling=Standardise(eps=1e-5)."
+        f"Variable {variable} of the covariance at {place(tuple(batch), groups)} has a variance of "
+        f"{float(variances[index]):.3g} and cannot be divided by its standard deviation: take it out, or add "
+        "to the variances with scaling=Standardise(eps=1e-5)."
     )

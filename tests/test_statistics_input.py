@@ -76,7 +76,7 @@ def test_a_singular_covariance_without_truncation_is_named(backend):
 def test_a_constant_variable_that_would_be_standardised_is_named(backend):
     x = samples()
     x[3] = 2.0
-    with pytest.raises(ValueError, match=r"Variable 3 of the covariance at batch index \(\) is constant"):
+    with pytest.raises(ValueError, match=r"Variable 3 of .* batch index \(\) has a variance of 0 "):
         pca_denoise(backend.array(x))
     with pytest.raises(ValueError, match=r"Variable 1 .*Standardise\(eps=1e-5\)"):
         denoising_matrix(backend.array(np.diag([1.0, 0.0])))
@@ -239,7 +239,7 @@ def test_a_variable_that_is_constant_up_to_rounding_is_named(backend, real, cons
     numbers = np.random.default_rng(0).standard_normal((3, 7))
     numbers[1] = constant
     x = backend.array(numbers.astype(real))
-    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"Variable 1 of the covariance .* is"):
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"Variable 1 .* has a variance of 0 "):
         pca_denoise(x, truncation=MaxRank(2))
     with (
         np.errstate(all="ignore"),
