@@ -26,7 +26,7 @@ __all__ = ["EXPERIMENT", "largest", "summations"]
 
 # The published bounds of Song et al., where the table has the rule; theirs are of float64 with l >= eps.
 RULES: dict[str, tuple[Any, str, str]] = {
-    "exact": (ExactGap(), "unbounded", "infinite"),
+    "analytic": (ExactGap(), "unbounded", "infinite"),
     "clipped (SVD-Trunc)": (ClippedGap(), "T", "1e10"),
     "top-N (SVD-TopN, N = 1)": (TopNGap(1), "1/gap of leading pairs", "1/gap"),
     "Taylor, degree 100": (TaylorGap(100), "(K + 1)/a", "(K + 1)/a"),

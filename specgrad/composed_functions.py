@@ -78,8 +78,8 @@ class Clamped:
 
         ``f[a, b] = f[minimum, b] (b - minimum)/(b - a)``,
 
-    in which nothing cancels. The second derivative has a jump of the first in it, over the distance of two
-    eigenvalues on different sides, and so no bound as both come close to the minimum.
+    in which nothing cancels. The second derivative of two eigenvalues on different sides has the jump of the
+    first in it, divided by their distance, and so no bound as both come close to the minimum.
 
     Parameters
     ----------

@@ -149,8 +149,8 @@ def eigvalsh(binding: Binding, a: Array, *, solver: Solver = DenseEigh(), check_
     -------
     array, shape (..., n)
         Real. The gradient ``V diag(gl) V^H`` is exact at ties for symmetric functions of the tied values. A
-        single one of them, such as the largest, has no derivative there: its gradient is a subgradient, and
-        its tangent is not that along the direction.
+        single one of them, such as the largest, has no derivative there: its gradient is one of several, a
+        subgradient of the largest, and its tangent is not that along the direction.
 
     Raises
     ------

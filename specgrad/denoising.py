@@ -106,7 +106,8 @@ def pca_denoise(
     Raises
     ------
     TypeError, ValueError, ConvergenceError
-        As `covariance` and `spectral_projector`.
+        As `covariance` and `spectral_projector`; ValueError for groups that do not divide ``p``, and for a
+        variable that is constant and divided by its standard deviation.
 
     Warns
     -----
@@ -169,7 +170,8 @@ def denoising_matrix(
     Raises
     ------
     TypeError, ValueError, ConvergenceError
-        As `spectral_projector`.
+        As `spectral_projector`; ValueError for an eigenvalue below 0, and for a variance of 0 to
+        be divided by.
 
     Warns
     -----

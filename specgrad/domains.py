@@ -66,7 +66,7 @@ class NonNegative(Domain):
 
 
 class Reals(Domain):
-    """All, of a function that is constant up to a kink at `start`: what is there to rounding is beyond it."""
+    """All, of a function that is constant below a kink at `start`: below it to rounding counts as at it."""
 
     needed = "real"
 

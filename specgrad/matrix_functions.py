@@ -42,7 +42,7 @@ def matrix_function(
         `NewtonSchulz` and `PowerIteration`. `ThroughEigenvectors` gives what composing from eigenvectors
         would, `NewtonSchulzGradient` the derivative of the iteration for an exact forward pass.
     truncation : Truncation, optional
-        Which eigenvalues to keep; ``f`` is 0 on the others.
+        Which eigenvalues to keep; ``f`` is 0 on the others. None for what differentiates its own steps.
     check_finite : bool, default True
         As in `eigh`; with False, eigenvalues outside the domain give NaN or infinities, and no error.
 
@@ -54,8 +54,8 @@ def matrix_function(
     Raises
     ------
     TypeError, ValueError, ConvergenceError
-        As `eigh`; and ValueError where eigenvalues that are kept lie outside the domain of `function`, in
-        host memory. Eigenvalues within ``n eps max|l|`` of 0 count as 0.
+        As `eigh`; ValueError for choices that do not go together; and where eigenvalues that are kept lie
+        outside the domain of `function`, in host memory. Eigenvalues within ``n eps max|l|`` of 0 count as 0.
 
     Warns
     -----
@@ -66,9 +66,10 @@ def matrix_function(
 
     Notes
     -----
-    First and second derivatives are exact at every gap, ties included; only the gap at a truncation's
-    cut can be small, and there the gap rule of `gradient` decides. Third derivatives are exact off ties, and
-    finite but not exact at them.
+    First and second derivatives are exact at every gap, ties included, but for the second ones of
+    `FromDerivative`, which are differences, and of `Clamped` across its minimum; only the gap at a
+    truncation's cut can be small, and there the gap rule of `gradient` decides. Third derivatives are exact
+    off ties, and finite but not exact at them.
 
     References
     ----------

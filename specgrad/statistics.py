@@ -116,7 +116,7 @@ def covariance_pool(
     function : MatrixFunction, default Sqrt()
         Applied to the eigenvalues of the covariance, such as ``Power(0.5)`` or ``Log()``.
     eps : float, default 0
-        Added to the diagonal of the covariance. Where there are fewer positions than features the
+        Added to the diagonal of the covariance. Unless positions outnumber features the
         covariance is singular and the root has an infinite derivative, so either this or a truncation
         is needed.
     correction : float, default 0
@@ -140,7 +140,7 @@ def covariance_pool(
 
     Warns
     -----
-    GaugeWarning
+    GaugeWarning, ConvergenceWarning
         As `matrix_function`.
 
     References

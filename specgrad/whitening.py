@@ -41,8 +41,9 @@ def zca_whiten(
     r"""Whiten data by the inverse square root of their covariance (zero-phase component analysis).
 
     ``y = diag(weight) C^(-1/2) (x - mean) + bias``: of all the transformations whose result has
-    covariance ``I``, the one that changes the data least. Directions that hold less than 1e-4 of the energy
-    are dropped unless `truncation` says otherwise, which variables in units of different size may want.
+    covariance ``I``, the one that changes the data least. The smallest directions, which together
+    hold less than 1e-4 of the energy, are dropped unless `truncation` says otherwise, which variables
+    in units of different size may want.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def zca_whiten(
 
     Warns
     -----
-    GaugeWarning
+    GaugeWarning, ConvergenceWarning
         As `matrix_function`.
 
     Notes
@@ -147,11 +148,11 @@ def whitening_matrix(
     Raises
     ------
     TypeError, ValueError, ConvergenceError
-        As `inv_sqrtm`.
+        As `inv_sqrtm`; ValueError for an eigenvalue below 0.
 
     Warns
     -----
-    GaugeWarning
+    GaugeWarning, ConvergenceWarning
         As `matrix_function`.
 
     Examples

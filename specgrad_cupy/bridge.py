@@ -17,11 +17,10 @@ _AUTO = AutoSolver()
 class ThroughDLPack:
     """A solver of this package for the CUDA arrays of another library, as PyTorch's tensors.
 
-    For `specgrad_torch` on CUDA, where PyTorch before 2.12 takes matrices beyond n = 32 one by one. The
-    exchange orders the two libraries' streams on the device; the host does not wait. Work on a side stream of
-    PyTorch needs it as CuPy's current one, ``cupy.cuda.ExternalStream(stream.cuda_stream)``, as CuPy's pool
-    takes memory back in the order of its own stream. Not inside `torch.vmap` and `torch.compile`, where
-    tensors have no memory to share.
+    For `specgrad_torch` on CUDA. The exchange orders the two libraries' streams on the device; the host does
+    not wait. Work on a side stream of PyTorch needs it as CuPy's current one,
+    ``cupy.cuda.ExternalStream(stream.cuda_stream)``, as CuPy's pool takes memory back in the order of its own
+    stream. Not inside `torch.vmap` and `torch.compile`, where tensors have no memory to share.
 
     Parameters
     ----------

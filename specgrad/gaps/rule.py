@@ -66,8 +66,8 @@ class RoundingFloor:
         Largest gap at which it acts, in units of the largest eigenvalue magnitude. At wider gaps
         rounding does no harm, and small honest entries survive.
     eps : float, optional
-        Relative rounding error of the cotangent; by default that of its dtype. Pass the one of
-        bfloat16, ``2**-8``, where cotangents were rounded to it on their way.
+        By what a cotangent may be off, relative to itself; by default eps of its dtype. Pass ``2**-8``, the
+        rounding error of bfloat16, where cotangents were rounded to that on their way.
 
     Raises
     ------

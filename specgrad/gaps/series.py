@@ -79,8 +79,9 @@ class PowerIterationGap:
 class BalancedPowerIterationGap:
     r"""The antisymmetric part of `PowerIterationGap`: ``(f_K(q) + f_{K-1}(q))/(2 a)``, and 0 at ties.
 
-    The same bound ``K/a`` as the published rule, but subspace losses come out right at ties, and the
-    gradient is equivariant under rotations. It is not in the papers.
+    The same bound ``K/a`` as the published rule, but subspace losses come out right at ties away from 0 (for
+    those at 0 add a rounding floor), and the gradient is equivariant under rotations. It is not in the
+    papers.
 
     Parameters
     ----------
@@ -169,8 +170,9 @@ class PadeGap:
 
     ``1/(1 - q)`` is itself rational, so its Pade system of this degree is singular: every solution is
     ``P/((1 - q) P)`` for some polynomial ``P``. The published recipe solves the system at 20 digits and
-    so draws ``P`` from rounding. Its ``P`` changes sign between 0 and 1, and its value at ``q = 1``, the
-    6.00e36 of the paper's table of bounds, is the rounding of one sum. Here the solution is the one with
+    so draws ``P`` from rounding. Its ``P`` changes sign between 0 and 1, and its ``Q(1)``, the denominator
+    of the 6.00e36 in the paper's table of bounds, is the rounding of one sum. Here the solution is the one
+    with
 
     .. math:: P(q) = \sum_{k<50} (q/2)^k, \qquad Q(q) = 2 - P(q) - 2 (q/2)^{50},
 

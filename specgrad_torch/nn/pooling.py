@@ -37,7 +37,7 @@ class CovariancePooling(nn.Module):
         Added to the eigenvalues that are kept, so that a sample whose features are all constant has a
         gradient; for methods that know no truncation, to the diagonal of the covariance.
     truncation : Truncation or None, default EigenvalueFloor()
-        Which eigenvalues to keep. With fewer positions than channels the others are rounding, and there
+        Which eigenvalues to keep. Unless positions outnumber channels the others are rounding, and there
         the derivative of a square root is infinite. Methods that differentiate their own steps,
         `NewtonSchulz`, `NewtonSchulzGradient` and `PowerIteration`, take none.
     solver, gradient
@@ -58,8 +58,8 @@ class CovariancePooling(nn.Module):
     Raises
     ------
     TypeError, ValueError
-        For options that are out of range or do not go together; for an input of another number of channels,
-        or without positions.
+        For options that are out of range or do not go together; for an input of another number of channels
+        or an integer dtype, or without positions.
 
     References
     ----------
@@ -68,7 +68,6 @@ class CovariancePooling(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from specgrad import NewtonSchulz
     >>> from specgrad_torch.nn import CovariancePooling
     >>> pooling = CovariancePooling(64, reduction=16)
     >>> pooling(torch.randn(2, 64, 7, 7)).shape
