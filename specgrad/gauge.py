@@ -77,6 +77,7 @@ class WarnGauge:
     >>> from specgrad import WarnGauge, eigh, vjp
     >>> _, pullback = vjp(eigh, np.eye(2), gauge=WarnGauge(tolerance=1e-3))
     >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
     ...     gradient = pullback((None, np.array([[0.0, 0.0], [1.0, 0.0]])))
     >>> caught[0].category.__name__
     'GaugeWarning'
