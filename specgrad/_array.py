@@ -129,5 +129,9 @@ def reciprocal(x: Array, where: Array) -> Array:
 
 def take_columns(order: Array, values: Array, vectors: Array) -> tuple[Array, Array]:
     """Eigenvalues and eigenvectors in the given order, an integer array of shape (..., m)."""
-    take = namespace(values).take_along_axis
+    xp = namespace(values)
+    if hasattr(xp, "gather"):  # which leaves the size of the batch open where it is compiled
+        columns = xp.broadcast_to(as_row(order), (*vectors.shape[:-1], order.shape[-1]))
+        return xp.gather(values, -1, order), xp.gather(vectors, -1, columns)
+    take = xp.take_along_axis
     return take(values, order, axis=-1), take(vectors, as_row(order), axis=-1)

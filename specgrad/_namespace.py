@@ -90,7 +90,8 @@ class _Precision(NamedTuple):
 def _precision(x: Array) -> _Precision:
     # Asked for many times in each derivative, and slow to find out. The dtypes of different libraries do not
     # like to be compared, which the type in front spares them.
-    key = type(x), x.dtype
+    dtype = x.dtype
+    key = type(dtype), dtype
     if key not in _PRECISIONS:
         _PRECISIONS[key] = _look_up(x)
     return _PRECISIONS[key]

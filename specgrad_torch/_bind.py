@@ -29,7 +29,7 @@ from specgrad.portable import portable_methods
 from specgrad_torch import _views
 from specgrad_torch._modes import is_forward_mode, is_nested_forward_mode, records_nothing, without_autocast
 
-__all__ = ["TORCH", "TorchBinding"]
+__all__ = ["TORCH", "TorchBinding", "require_tensor"]
 
 R = TypeVar("R")
 _BUILT: dict[tuple[Any, ...], Any] = {}
@@ -43,16 +43,7 @@ class TorchBinding(Evaluate):
 
     def apply(self, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
         for array in arrays:
-            if not isinstance(array, Tensor):
-                raise TypeError(
-                    f"specgrad_torch was given a {type(array).__module__}.{type(array).__name__}, and a "
-                    "torch.Tensor is needed: convert it by torch.as_tensor, or use the function of specgrad."
-                )
-            if array.layout is not torch.strided:
-                raise TypeError(
-                    f"specgrad_torch was given a tensor of layout {array.layout}, and a dense one is needed: "
-                    "convert it by its to_dense()."
-                )
+            require_tensor(array, "specgrad_torch", ", or use the function of specgrad")
         with without_autocast(*arrays):
             if torch.compiler.is_compiling():
                 if not torch.compiler.is_exporting():
@@ -98,6 +89,19 @@ class _Traced(Evaluate):
 
 
 _TRACED = _Traced()
+
+
+def require_tensor(x: object, name: str, otherwise: str = "") -> None:
+    """Raise unless a function or layer of some name is given a dense tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name} was given a {type(x).__module__}.{type(x).__name__}, and a torch.Tensor is needed: "
+            f"convert it by torch.as_tensor{otherwise}."
+        )
+    if x.layout is not torch.strided or x.is_nested:
+        kind = "nested tensor" if x.is_nested else f"tensor of layout {x.layout}"
+        remedy = "torch.nested.to_padded_tensor" if x.is_nested else "its to_dense()"
+        raise TypeError(f"{name} was given a {kind}, and a dense one is needed: convert it by {remedy}.")
 
 
 def _fill_caches() -> None:

@@ -32,6 +32,7 @@ _STARTED_ON_ONE_THREAD = os.environ.get("OMP_NUM_THREADS") == "1"
 _PLAIN = (Tensor, torch.nn.Parameter)
 _UNKNOWN_TO_NUMPY = (torch.bfloat16, torch.complex32)
 _FAKE = torch._C._TorchDispatchModeKey.FAKE
+_CPU = (1, 0)  # of DLPack
 
 
 def forward(primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
@@ -131,7 +132,7 @@ class _ViewsBinding(Evaluate):
         # As a NumPy array: each operation of PyTorch costs as much as the whole check of a small matrix.
         if isinstance(array, np.ndarray):
             return array
-        return None if _is_traced() or not _has_values(array) else array.numpy(force=True)
+        return None if _is_traced() or not _has_values(array) else _shared(array)
 
     def adapted(self, solver: S) -> S:
         return cast(S, SolverOnTensors(cast(Solver, solver)))
@@ -145,6 +146,8 @@ VIEWS = _ViewsBinding()
 
 def _seen(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -> Arrays | None:
     """Views of all, or None where PyTorch's own operations are needed, or faster."""
+    if torch.compiler.is_compiling():  # as compiled autograd does a backward pass
+        return None
     if torch.is_grad_enabled() or torch.autograd.forward_ad._current_level >= 0:
         return None
     if torch._C._len_torch_dispatch_stack():  # a mode, such as a counter of operations, is to see them
@@ -156,7 +159,31 @@ def _seen(method: str, primitive: Primitive, tensors: Sequence[Tensor | None]) -
     for tensor in tensors:
         if tensor is not None and not (_has_values(tensor) and _entries(tensor) <= limit):
             return None
-    return tuple(None if tensor is None else tensor.numpy(force=True) for tensor in tensors)
+    return tuple(None if tensor is None else _shared(tensor) for tensor in tensors)
+
+
+def _shared(tensor: Tensor) -> np.ndarray:
+    """The tensor's memory as an array."""
+    if tensor.is_complex() or tensor.is_neg():
+        tensor = tensor.resolve_conj().resolve_neg()
+    return np.from_dlpack(_Exchange(tensor))
+
+
+class _Exchange:
+    """A tensor as DLPack passes it on.
+
+    `Tensor.numpy` marks its storage as one that cannot be resized, for good; FSDP resizes that of parameters.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __dlpack__(self, **_: Any) -> Any:
+        # The tensor's own method asks for more than an eager tensor in host memory needs, in twice the time.
+        return torch._C._to_dlpack_versioned(self.tensor)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return _CPU
 
 
 def _entries(tensor: Tensor) -> int:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ from torch_cases import (
 from specgrad import (
     BroadenedGap,
     DaleckiiKrein,
+    DenseSVD,
     EnergyRatio,
     ExactGap,
     FromDerivative,
     MaskedGap,
+    MaxRank,
     NewtonSchulz,
     PowerIteration,
     Refined,
@@ -156,11 +159,32 @@ assert torch.equal(a.grad, 2 * a.detach()), a.grad
     assert result.returncode == 0, result.stderr
 
 
-def test_compiled_for_many_batch_sizes():
-    function = torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=True)
+@pytest.mark.parametrize("options", [{}, {"truncation": EnergyRatio(0.9)}, {"solver": DenseSVD()}], ids=repr)
+def test_compiled_once_for_many_batch_sizes(options):
+    eager, counter = partial(loss, **options), torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    function = torch.compile(eager, fullgraph=True, backend=counter, dynamic=True)
     for batch in (2, 3, 5):
         a = matrices((RAGGED * 3)[:batch])
-        torch.testing.assert_close(gradient(function, a), gradient(loss, a), **ROUNDING)
+        torch.testing.assert_close(gradient(function, a), gradient(eager, a), **ROUNDING)
+    assert counter.frame_count == 1
+
+
+def test_nothing_that_tracing_adds_makes_compile_again():
+    """What is looked up once for each dtype is seen by the compiler, which guards it."""
+    a = matrices(RAGGED).float()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for function in (specgrad_torch.sqrtm, lambda a: specgrad_torch.eigh(a, truncation=MaxRank(2))[0]):
+            compiled_function = torch.compile(function, backend="aot_eager")
+            for _ in range(2):
+                torch.testing.assert_close(compiled_function(a), function(a))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # of Dynamo's own
+def test_a_backward_pass_is_compiled_without_a_word():
+    a = TIED.clone().requires_grad_()
+    with torch._dynamo.compiled_autograd._enable(torch.compile(backend="aot_eager", fullgraph=True)):
+        tied_subspace_loss(a).backward()
+    torch.testing.assert_close(a.grad, tied_subspace_gradient(), **ROUNDING)
 
 
 @pytest.mark.parametrize(

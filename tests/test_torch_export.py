@@ -17,7 +17,7 @@ from torch_cases import (
     torch,
 )
 
-from specgrad import EnergyRatio, ExactGap
+from specgrad import DenseSVD, EnergyRatio, ExactGap
 
 func = torch.func
 ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
@@ -65,6 +65,15 @@ def test_exported_strictly_keeps_truncated_functions():
     with _dynamo_may_say_that_it_looks_through_caches():
         program = exported(projector, a, strict=True)
     torch.testing.assert_close(gradient(program, a), gradient(projector, a), **ROUNDING)
+
+
+@pytest.mark.parametrize("options", [{}, {"truncation": EnergyRatio(0.9)}, {"solver": DenseSVD()}], ids=repr)
+def test_exported_for_any_number_of_matrices(options):
+    shapes = {"a": {0: torch.export.Dim("batch")}}
+    module = Loss(loss, **options)
+    program = torch.export.export(module, (matrices(RAGGED),), dynamic_shapes=shapes).module()
+    a = matrices(RAGGED * 2)
+    torch.testing.assert_close(gradient(program, a), gradient(module, a), **ROUNDING)
 
 
 @pytest.mark.parametrize("options", [{}, {"gap": ExactGap()}, {"truncation": EnergyRatio(0.9)}], ids=repr)

@@ -6,6 +6,7 @@ import pytest
 from torch_cases import RAGGED, gradient, loss, matrices, specgrad_torch, torch
 
 from specgrad import EnergyRatio, ExactGap, MaxRank
+from specgrad_torch.nn import CovariancePooling, ZCAWhitening
 
 ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
 
@@ -103,3 +104,14 @@ def test_masked_tensors_are_refused():
         masked = torch.masked.masked_tensor(torch.eye(3), torch.ones(3, 3, dtype=torch.bool))
     with pytest.raises(TypeError, match="a is a MaskedTensor, and a dense array is needed"):
         specgrad_torch.eigh(masked)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize(
+    "layer", [ZCAWhitening(4), CovariancePooling(4)], ids=lambda layer: type(layer).__name__
+)
+def test_layers_refuse_what_is_not_dense(layer):
+    nested = torch.nested.nested_tensor([torch.eye(4), torch.eye(4)[:2]])
+    for x, remedy in ((torch.eye(4).to_sparse(), r"its to_dense\(\)"), (nested, "to_padded_tensor")):
+        with pytest.raises(TypeError, match=f"{type(layer).__name__} was given a .*{remedy}"):
+            layer(x)

@@ -22,6 +22,7 @@ from specgrad import (
 )
 from specgrad_torch import _bind
 from specgrad_torch._bind import TorchBinding
+from specgrad_torch.nn import ZCAWhitening
 
 ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
 
@@ -52,6 +53,20 @@ def test_under_vmap_what_no_derivative_reads_is_not_saved_either():
     root = partial(specgrad_torch.sqrtm, check_finite=False)
     batched, mapped = (saved_for_backward(function, a)[0] for function in (root, torch.func.vmap(root)))
     assert [x.shape for x in mapped] == [x.shape for x in batched]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_memory_of_the_user_can_still_be_resized(dtype):
+    """As that of parameters is where a model is sharded."""
+    layer = ZCAWhitening(4)
+    x = torch.randn(9, 4, generator=torch.manual_seed(0), requires_grad=True)
+    a = matrices(RAGGED).to(dtype).requires_grad_()
+    given = [a, x, *layer.parameters()]
+    for output in (*specgrad_torch.eigh(a), specgrad_torch.logm(a), layer(x)):
+        given.append(torch.ones_like(output))
+        output.backward(given[-1], retain_graph=True)
+    for tensor in given:
+        assert tensor.untyped_storage().resizable()
 
 
 @pytest.mark.parametrize("requires_grad", [False, True])

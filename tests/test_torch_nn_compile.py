@@ -63,6 +63,15 @@ def test_compiled_equals_eager_in_training_and_evaluation(name):
     assert counts == [2]
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_compiled_where_the_user_has_set_a_device(name, training):
+    layer = LAYERS[name]().train(training)
+    with torch.device("cpu"):
+        y = torch.compile(layer, fullgraph=True, backend="aot_eager")(inputs(dtype=torch.float32))
+    assert y.isfinite().all()
+
+
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", LAYERS)

@@ -83,7 +83,7 @@ def joint_covariance(samples: Tensor, groups: int, process_group: Any) -> tuple[
         count = samples.new_full((1,), float(samples.shape[-1]))
         total = _sum_over(group, torch.cat([samples.sum(-1), count]))
         mean, number = total[:-1] / total[-1], total[-1]
-        centred = (samples - mean.unsqueeze(-1)).unflatten(0, (groups, samples.shape[0] // groups))
+        centred = torch.unflatten(samples - mean.unsqueeze(-1), 0, (groups, samples.shape[0] // groups))
         moments = torch.cat([centred.sum(-1, keepdim=True), centred @ centred.mT], -1)
         moments = _sum_over(group, moments) / number
         rest, covariance = moments[..., :1], moments[..., 1:]

@@ -12,11 +12,11 @@ from specgrad.gradients import GradientRule
 from specgrad.method import Method
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
-from specgrad_torch._bind import TORCH
+from specgrad_torch._bind import TORCH, require_tensor
 from specgrad_torch._modes import without_autocast
 from specgrad_torch.nn.distributed import is_synchronised, joint_covariance
 
-__all__ = ["CovarianceNormalisation", "require_tensor"]
+__all__ = ["CovarianceNormalisation"]
 
 
 class CovarianceNormalisation(nn.Module):
@@ -169,7 +169,7 @@ class CovarianceNormalisation(nn.Module):
         with without_autocast(x):
             centred = x.flatten(2) if x.ndim > 2 else x.unsqueeze(-1)
             centred = centred.to(matrix.dtype) - mean.unsqueeze(-1)
-            y = (matrix @ centred.unflatten(1, (groups, size))).flatten(1, 2)
+            y = (matrix @ torch.unflatten(centred, 1, (groups, size))).flatten(1, 2)
             if self.weight is not None:
                 y = self.weight.unsqueeze(-1) * y
             if self.bias is not None:
@@ -195,7 +195,7 @@ class CovarianceNormalisation(nn.Module):
 
     def _like(self, flat: Tensor, x: Tensor) -> Tensor:
         """(C, m) in the shape of `x`."""
-        return self._in_format(flat.unflatten(1, (x.shape[0], *x.shape[2:])).movedim(0, 1), x)
+        return self._in_format(torch.unflatten(flat, 1, (x.shape[0], *x.shape[2:])).movedim(0, 1), x)
 
     def _in_format(self, y: Tensor, x: Tensor) -> Tensor:
         """In the precision of `x`, and with channels last in memory where they are so there."""
@@ -204,15 +204,6 @@ class CovarianceNormalisation(nn.Module):
         if not x.is_contiguous() and x.movedim(1, -1).is_contiguous():
             return y.movedim(1, -1).contiguous().movedim(-1, 1)
         return y.contiguous()
-
-
-def require_tensor(x: object, layer: str) -> None:
-    """Raise unless a layer is given a tensor."""
-    if not isinstance(x, Tensor):
-        raise TypeError(
-            f"{layer} was given a {type(x).__module__}.{type(x).__name__}, and a torch.Tensor is needed: "
-            "convert it by torch.as_tensor."
-        )
 
 
 def _are_finite(*tensors: Tensor) -> bool | Tensor:

@@ -12,7 +12,7 @@ from specgrad.method import Method, knows_truncation
 from specgrad.solvers import RootSolver, Solver
 from specgrad.truncation import Truncation
 from specgrad_torch import covariance_pool
-from specgrad_torch.nn.normalisation import require_tensor
+from specgrad_torch._bind import require_tensor
 
 __all__ = ["CovariancePooling"]
 
