@@ -1,5 +1,6 @@
 """Stable, and where possible exact, gradients through symmetric and Hermitian eigendecompositions."""
 
+from specgrad.bounded_functions import Cos, Sign, Sin
 from specgrad.composed_functions import Clamped, FromDerivative, Shifted
 from specgrad.decompositions import eigh, eigvalsh
 from specgrad.denoising import Standardise, denoising_matrix, pca_denoise
@@ -38,7 +39,6 @@ from specgrad.solvers import (
 )
 from specgrad.statistics import covariance, covariance_pool
 from specgrad.transforms import jvp, vjp
-from specgrad.trigonometric_functions import Cos, Sin
 from specgrad.truncation import (
     EigenvalueFloor,
     EnergyRatio,
@@ -89,6 +89,7 @@ __all__ = [
     "Refined",
     "RoundingFloor",
     "Shifted",
+    "Sign",
     "Sin",
     "Sqrt",
     "Standardise",

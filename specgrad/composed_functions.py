@@ -79,7 +79,9 @@ class Clamped:
         ``f[a, b] = f[minimum, b] (b - minimum)/(b - a)``,
 
     in which nothing cancels. The second derivative of two eigenvalues on different sides has the jump of the
-    first in it, divided by their distance, and so no bound as both come close to the minimum.
+    first in it, divided by their distance, and so no bound as both come close to the minimum. To split a
+    matrix into a positive and a negative part, take one of them and the rest: two that are clamped each count
+    the slope at the minimum twice.
 
     Parameters
     ----------

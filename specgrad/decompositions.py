@@ -108,8 +108,10 @@ def eigh(
     The derivative of an eigenvector has ``1/gap`` in it. Where a function of the whole matrix is meant,
     as in whitening or a projector, differentiating that function avoids the division altogether.
     Second derivatives are exact off ties, up to rounding of size eps/gap**2, and finite but not exact at
-    them. At the optimum of a loss take forward mode over reverse mode: reverse over reverse mistakes for
-    rounding what the default's floor hides there, between eigenvalues closer than ``eps**(1/3) max|l|``.
+    them, also where only eigenvectors that the loss does not look at belong to a tie; those of
+    `spectral_projector` are exact there. At the optimum of a loss take forward mode over reverse mode:
+    reverse over reverse mistakes for rounding what the default's floor hides there, between eigenvalues
+    closer than ``eps**(1/3) max|l|``.
 
     References
     ----------
@@ -156,6 +158,11 @@ def eigvalsh(binding: Binding, a: Array, *, solver: Solver = DenseEigh(), check_
     ------
     TypeError, ValueError, ConvergenceError
         As `eigh`.
+
+    Notes
+    -----
+    Second derivatives are exact off ties, and finite but not exact at them, also of symmetric functions: for
+    a sum of ``f(l)`` take the trace of `matrix_function`, whose second derivatives are exact there.
 
     Examples
     --------

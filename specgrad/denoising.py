@@ -5,6 +5,7 @@ from math import inf
 
 from specgrad._array import real_part
 from specgrad._namespace import eps, namespace
+from specgrad._places import first_index, place
 from specgrad._require import as_number, require, require_method
 from specgrad._typing import Array
 from specgrad.bind import Binding, Primitive, differentiable
@@ -22,7 +23,7 @@ from specgrad.samples import (
 )
 from specgrad.solvers import DenseEigh, Solver
 from specgrad.truncation import EnergyRatio, Truncation
-from specgrad.validation import first_index, hermitian_input, place
+from specgrad.validation import hermitian_input
 
 __all__ = ["Standardise", "denoising_matrix", "pca_denoise"]
 

@@ -10,8 +10,9 @@ from specgrad.bind import Binding, Primitive
 from specgrad.derivatives.newton_schulz import residual
 from specgrad.domains import domain_of
 from specgrad.functions import InverseSqrt, MatrixFunction, Power, Sqrt
-from specgrad.gauge import GaugeWarning, cuts_a_tie
+from specgrad.gauge import GaugeWarning
 from specgrad.gradients import DaleckiiKrein, GradientRule, NewtonSchulzGradient, ThroughSolver
+from specgrad.objections import cuts_a_tie
 from specgrad.primitives import ApplyFunction, SquareRoot
 from specgrad.solvers import (
     RootSolver,

@@ -1,9 +1,10 @@
 """Checks of data, variables in rows and samples last, with errors that say what to do."""
 
 from specgrad._namespace import is_array, is_complex, is_floating, namespace
+from specgrad._places import first_index, place
 from specgrad._require import as_number, as_whole
 from specgrad._typing import Array, Arrays
-from specgrad.validation import first_index, place, require_floating, to_computing_precision
+from specgrad.validation import require_floating, to_computing_precision
 
 __all__ = [
     "in_one_precision",

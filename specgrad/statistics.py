@@ -41,7 +41,7 @@ def covariance(
         float32, which is then the dtype of the result.
     weights : array, shape (..., m), optional
         Relative importance of the samples, real and nonnegative; their scale does not matter.
-        Zero leaves a sample out.
+        Zero leaves a sample out; its entries must be finite all the same.
     correction : float, default 1
         The normaliser is ``m - correction``, or with weights ``W - correction sum w^2 / W``, ``W = sum w``.
     eps : float, default 0

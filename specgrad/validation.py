@@ -2,16 +2,14 @@
 
 from specgrad._array import adjoint
 from specgrad._namespace import eps, is_array, is_complex, is_floating, is_half, namespace
+from specgrad._places import first_index, place
 from specgrad._typing import Array
 from specgrad.bind import Viewer
 from specgrad.domains import Domain, NonZero
 from specgrad.leading import leading
 
 __all__ = [
-    "batch_index",
-    "first_index",
     "hermitian_input",
-    "place",
     "require_domain",
     "require_floating",
     "require_hermitian",
@@ -177,27 +175,3 @@ def _remedy(
         floor = f"absolute={start}" if domain.start else ""
         way_out = f"or drop such eigenvalues with truncation=EigenvalueFloor({floor})"
     return f"Add at least {shift:.1e} to {diagonal}, {way_out}."
-
-
-def place(index: tuple[int, ...], groups: int | None = None) -> str:
-    """Where a matrix is, in words; the last axis of its batch may be groups of variables to the caller."""
-    if groups is None:
-        return f"batch index {index}"
-    *batch, group = index
-    found = f"batch index {tuple(batch)}"
-    return found if groups == 1 else f"{found}, group {group},"
-
-
-def first_index(failed: Array) -> tuple[int, ...]:
-    """The index of the first True."""
-    xp = namespace(failed)
-    return batch_index(int(xp.argmax(xp.astype(xp.reshape(failed, (-1,)), xp.int8))), failed.shape)
-
-
-def batch_index(position: int, batch: tuple[int, ...]) -> tuple[int, ...]:
-    """The index in a batch of the matrix at a position of the flattened batch."""
-    index: list[int] = []
-    for length in reversed(batch):
-        position, remainder = divmod(position, length)
-        index.insert(0, remainder)
-    return tuple(index)

@@ -131,6 +131,7 @@ _UNREAD = dict.fromkeys(
         "test_the_least_asymmetry_that_counts_is_the_root_of_eps",
         "test_warning_comes_once_per_place",
         "test_warning_says_how_large_and_what_to_do",
+        "test_the_matrix_is_named",
         "test_newton_schulz_says_when_it_has_not_converged",
         "test_not_finite_data_name_the_batch_index",
         "test_an_item_is_named_in_the_words_of_the_caller",

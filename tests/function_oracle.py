@@ -10,9 +10,9 @@ from functools import cache
 import mpmath
 import numpy as np
 
+from specgrad.bounded_functions import Cos, Sin
 from specgrad.functions import Exp, InverseSqrt, Log, Power, Sqrt
 from specgrad.testing import Spectrum
-from specgrad.trigonometric_functions import Cos, Sin
 
 FUNCTIONS = (
     *(Sqrt(), InverseSqrt(), Power(0.3), Power(1.7), Power(-0.5), Power(3), Power(-2)),

@@ -26,7 +26,7 @@ from specgrad import (
     whitening_matrix,
     zca_whiten,
 )
-from specgrad.gauge import cuts_a_tie
+from specgrad.objections import cuts_a_tie
 from specgrad.testing import ClusterLoss, gap_spectrum
 
 _PLACES = itertools.count()
@@ -52,9 +52,21 @@ def dependent(backend, double):
 def test_warning_says_how_large_and_what_to_do(backend, double):
     _, pullback = vjp(eigh, tied(backend, double))
     with pytest.warns(
-        GaugeWarning, match=r"relative size [0-9.e+-]+ of the cotangent.*RaiseGauge.*ProjectGauge"
+        GaugeWarning,
+        match=r"relative size [0-9.e+-]+ of the cotangent.* batch index \(\).*RaiseGauge.*ProjectGauge",
     ):
         at_a_new_place()(pullback, (None, dependent(backend, double)))
+
+
+def test_the_matrix_is_named(backend):
+    a = backend.array(np.stack([np.diag([1.0, 2.0]), np.diag([3.0, 3.0])])[:, None])
+    (_, vectors), pullback = vjp(eigh, a, gauge=RaiseGauge())
+    turned, weighed = np.zeros((2, 1, 2, 2)), np.zeros((2, 1, 2))
+    turned[..., 1, 0], weighed[..., 0] = 1.0, 1.0
+    with pytest.raises(GaugeError, match=r"eigenvectors at batch index \(1, 0\) has no gradient"):
+        pullback((None, backend.array(turned)))
+    with pytest.raises(GaugeError, match=r"repeated eigenvalue at batch index \(1, 0\), and weighs"):
+        pullback((backend.array(weighed), vectors))
 
 
 def test_warning_comes_once_per_place(backend, double):

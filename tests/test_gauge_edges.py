@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from specgrad import GaugeError, GaugeWarning, RaiseGauge, eigh, sqrtm, vjp
-from specgrad.gauge import cuts_a_tie
+from specgrad.objections import cuts_a_tie
 from specgrad.testing import random_hermitian
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from specgrad._array import identity
 from specgrad._namespace import namespace
+from specgrad._places import batch_index
 from specgrad._require import require_method
 from specgrad._typing import Array
 from specgrad.solvers.protocol import (
@@ -14,7 +15,6 @@ from specgrad.solvers.protocol import (
     solved,
     without_looking,
 )
-from specgrad.validation import batch_index
 
 __all__ = ["Fallback", "is_convergence_failure", "solve_one_by_one"]
 

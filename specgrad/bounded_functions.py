@@ -1,11 +1,12 @@
-r"""Cosine and sine of a Hermitian matrix, and so the unitary ``exp(-i A) = cos(A) - i sin(A)``.
+r"""Cosine, sine and sign of a Hermitian matrix; and so unitaries, ``exp(-i A) = cos(A) - i sin(A)``, and
+projectors, ``(I + sign(A))/2``.
 
     ``cos[a, b] = -sin((a + b)/2) sinc((a - b)/2)``,   ``sin[a, b] = cos((a + b)/2) sinc((a - b)/2)``
 
 with ``sinc(t) = sin(t)/t``, in which nothing cancels. Errors are of the size of rounding, or of that of the
-eigenvalues where these are large.
+eigenvalues where these are large. The sign has differences between arguments of opposite sign alone.
 
-Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), chapter 12.
+Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), chapters 5 and 12.
 """
 
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ from typing import ClassVar
 
 from specgrad._namespace import namespace
 from specgrad._typing import Array
-from specgrad.divided_differences import second_from_first_or_series
+from specgrad.divided_differences import ascending, second_from_first_or_series
+from specgrad.domains import Domain, NonZero
 
-__all__ = ["Cos", "Sin"]
+__all__ = ["Cos", "Sign", "Sin"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,40 @@ class Sin:
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         xp, coefficients = namespace(x), _coefficients((-1, -1, 1, 1))
         return second_from_first_or_series(self, x, y, z, (xp.sin, xp.cos), xp.ones_like, coefficients)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """The sign, 1 or -1: ``f[a, b] = 2/(|a| + |b|)`` for opposite signs, and 0 for equal ones.
+
+    ``(I - sign(A))/2`` is the projector on the eigenvectors of all negative eigenvalues, however many.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from specgrad import Shifted, Sign, matrix_function
+    >>> below = matrix_function(np.diag([1.0, 2.0, 5.0]), Shifted(Sign(), -3.0))
+    >>> 0.5 * (np.eye(3) - below)
+    array([[1., 0., 0.],
+           [0., 1., 0.],
+           [0., 0., 0.]])
+    """
+
+    domain: ClassVar[Domain] = NonZero()
+
+    def __call__(self, values: Array) -> Array:
+        return namespace(values).sign(values)
+
+    def divided_difference(self, x: Array, y: Array) -> Array:
+        xp = namespace(x)
+        # Halved, as the sum of both may leave the exponent range.
+        return xp.abs(0.5 * self(x) - 0.5 * self(y)) / (0.5 * xp.abs(x) + 0.5 * xp.abs(y))
+
+    def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
+        xp = namespace(x)
+        low, middle, high = ascending(x, y, z)
+        rise = self.divided_difference(middle, high) - self.divided_difference(low, middle)
+        return 0.5 * rise / xp.where(rise == 0, 1.0, 0.5 * high - 0.5 * low)
 
 
 def _sinc(t: Array) -> Array:
