@@ -38,7 +38,7 @@ def require_weights(weights: Array, x: Array) -> None:
     if not is_array(weights) or not is_floating(weights) or is_complex(weights):
         raise TypeError(
             "weights must be an array of a real floating dtype, one nonnegative number for each sample, "
-            f"not {getattr(weights, 'dtype', type(weights).__name__)}."
+            f"not {getattr(weights, 'dtype', type(weights).__name__)}: convert them to that of x, a mask too."
         )
     needed = (*x.shape[:-2], x.shape[-1])
     if tuple(weights.shape) != needed:

@@ -122,7 +122,8 @@ def require_domain(
     if largest == 0 and not domain.start:
         raise ValueError(
             f"{function} is not defined at 0, and the matrix at {place(index, groups)} is zero: add a "
-            f"positive number to {diagonal}."
+            f"positive number to {diagonal}, or raise its eigenvalues with matrix_function(a, "
+            f"Clamped({function}, minimum))."
         )
     needed = f"{domain.needed} eigenvalues"
     if domain.start:
