@@ -117,7 +117,8 @@ class SolverOnTensors:
     def solve(self, a: Array) -> tuple[Array, Array]:
         if isinstance(a, Tensor):
             return self.solver.solve(a)
-        values, vectors = solved(self.solver, torch.from_numpy(a))
+        writeable = a if a.flags.writeable else a.copy()  # as older NumPy's view of a tensor is not
+        values, vectors = solved(self.solver, torch.from_numpy(writeable))
         return values.numpy(force=True), vectors.numpy(force=True)
 
     def without_looking(self) -> Solver:
