@@ -129,3 +129,19 @@ def test_conversion_leaves_the_layers_of_others():
 def test_a_converted_layer_trains_without_processes(layer):
     converted = double(layer, process_group=distributed.AllProcesses())
     torch.testing.assert_close(converted(inputs()), double(layer)(inputs()))
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_sharded_network_has_the_gradients_of_a_whole_one():
+    """Sharding resizes the memory of parameters, which must stay possible."""
+    torch.manual_seed(0)
+    whole = torch.nn.Sequential(torch.nn.Linear(4, 4), ZCAWhitening(4), torch.nn.Linear(4, 1))
+    sharded = copy.deepcopy(whole)
+    mesh = torch.distributed.init_device_mesh("cpu", (1,))
+    for module in (*sharded, sharded):
+        torch.distributed.fsdp.fully_shard(module, mesh=mesh)
+    for network in (whole, sharded):
+        for x in (torch.randn(9, 4, generator=torch.manual_seed(1)) for _ in range(2)):
+            network(x).pow(2).sum().backward()
+    for one, other in zip(whole.parameters(), sharded.parameters(), strict=True):
+        torch.testing.assert_close(other.grad.full_tensor(), one.grad)
