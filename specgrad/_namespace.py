@@ -26,7 +26,7 @@ __all__ = [
 _ARRAYS: dict[type, bool] = {}
 _NAMESPACES: dict[type, Namespace] = {}
 _STAND_INS: dict[type, bool] = {}
-_PRECISIONS: dict[tuple[type, Any], "_Precision"] = {}
+_PRECISIONS: dict[type, dict[Any, "_Precision"]] = {}
 _DLPACK_CPU = 1
 # Arrays that the formulas would misread: `*` is a matrix product, entries are masked, or storage is sparse.
 _OTHER_MEANINGS = ("numpy.matrix", ".Masked", "scipy.sparse.")
@@ -88,13 +88,15 @@ class _Precision(NamedTuple):
 
 
 def _precision(x: Array) -> _Precision:
-    # Asked for many times in each derivative, and slow to find out. The dtypes of different libraries do not
-    # like to be compared, which the type in front spares them.
-    dtype = x.dtype
-    key = type(dtype), dtype
-    if key not in _PRECISIONS:
-        _PRECISIONS[key] = _look_up(x)
-    return _PRECISIONS[key]
+    # Asked for many times in each derivative, and slow to find out. By type first: the dtypes of different
+    # libraries do not like to be compared. In two steps, as compilers guard a dictionary whose keys are tuples.
+    kind, dtype = type(x), x.dtype
+    if kind not in _PRECISIONS:
+        _PRECISIONS[kind] = {}
+    known = _PRECISIONS[kind]
+    if dtype not in known:
+        known[dtype] = _look_up(x)
+    return known[dtype]
 
 
 def _look_up(x: Array) -> _Precision:

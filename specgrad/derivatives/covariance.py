@@ -39,7 +39,7 @@ def centre(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
     first, mean = x[..., :1], _mean(x, share)
     # A constant is its own mean to the last bit, which a sum of it need not be.
     is_near = xp.abs(mean - first) <= x.shape[-1] * eps(x) * xp.abs(first)
-    shift = xp.where(is_near, first, mean)
+    shift = mean + xp.astype(is_near, x.dtype) * (first - mean)
     centred = x - shift
     # A long sum loses digits of a large mean; what it has lost is small, and summed again.
     rest = _mean(centred, share)
