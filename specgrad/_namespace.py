@@ -89,7 +89,8 @@ class _Precision(NamedTuple):
 
 def _precision(x: Array) -> _Precision:
     # Asked for many times in each derivative, and slow to find out. By type first: the dtypes of different
-    # libraries do not like to be compared. In two steps, as compilers guard a dictionary whose keys are tuples.
+    # libraries do not like to be compared. In two steps, as compilers guard the whole of a dictionary whose
+    # keys are tuples.
     kind, dtype = type(x), x.dtype
     if kind not in _PRECISIONS:
         _PRECISIONS[kind] = {}
