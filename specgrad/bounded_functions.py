@@ -101,8 +101,10 @@ class Sign:
 
     def divided_difference(self, x: Array, y: Array) -> Array:
         xp = namespace(x)
-        # Halved, as the sum of both may leave the exponent range.
-        return xp.abs(0.5 * self(x) - 0.5 * self(y)) / (0.5 * xp.abs(x) + 0.5 * xp.abs(y))
+        opposite = self(x) != self(y)
+        # Halved, as the distance of both may leave the exponent range.
+        half = xp.where(opposite, 0.5 * xp.abs(x) + 0.5 * xp.abs(y), 1.0)
+        return xp.where(opposite, 1.0 / half, 0.0)
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         xp = namespace(x)

@@ -200,9 +200,7 @@ class Log:
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         coefficients = ((-1) ** (m + 1) / (m + 2) for m in count())
-        return second_from_first_or_series(
-            self, x, y, z, (lambda u: 1.0 / (u * u),), lambda u: u, coefficients
-        )
+        return second_from_first_or_series(self, x, y, z, (lambda u: 1.0 / u / u,), lambda u: u, coefficients)
 
 
 @dataclass(frozen=True)

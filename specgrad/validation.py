@@ -120,10 +120,10 @@ def require_domain(
     smallest = float(xp.min(xp.where(outside, values, xp.inf), axis=-1)[index])
     largest = float(magnitude[(*index, 0)])
     if largest == 0 and not domain.start:
+        way_out = f", or raise its eigenvalues with matrix_function(a, Clamped({function}, minimum))"
         raise ValueError(
             f"{function} is not defined at 0, and the matrix at {place(index, groups)} is zero: add a "
-            f"positive number to {diagonal}, or raise its eigenvalues with matrix_function(a, "
-            f"Clamped({function}, minimum))."
+            f"positive number to {diagonal}{'' if isinstance(domain, NonZero) else way_out}."
         )
     needed = f"{domain.needed} eigenvalues"
     if domain.start:

@@ -68,6 +68,9 @@ def test_the_sign_of_a_matrix_has_the_derivative_of_the_oracle(backend, values):
 def test_the_sign_is_not_defined_at_zero():
     with pytest.raises(ValueError, match=r"Sign\(\) needs nonzero eigenvalues"):
         matrix_function(np.diag([1.0, 0.0, -1.0]), Sign())
+    # Raised to a minimum, all eigenvalues would have the sign 1.
+    with pytest.raises(ValueError, match=r"zero: add a positive number to the diagonal\.$"):
+        matrix_function(np.zeros((2, 2)), Sign())
 
 
 def test_the_kit_passes_the_sign_at_points_of_either_sign():

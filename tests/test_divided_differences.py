@@ -44,6 +44,12 @@ def test_divided_differences_do_not_leave_the_exponent_range(backend, function, 
             assert second[k] == pytest.approx(oracle(function, row), rel=tolerance, abs=0), row
 
 
+def test_second_differences_of_logarithms_need_no_square_in_range(backend):
+    u = backend.array(np.array([9e-20, 1e-10], dtype="float32"))
+    found = backend.numpy(Log().second_divided_difference(u, u, u))
+    np.testing.assert_allclose(found, -0.5 / backend.numpy(u).astype(float) ** 2, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("precision", "points"), [("float32", (1e-30, 1e10)), ("float64", (1e-300, 1e10))])
 def test_logarithms_have_differences_where_a_ratio_leaves_the_exponent_range(backend, precision, points):
     for row in (points, points[::-1]):

@@ -49,9 +49,10 @@ def check_function(
     xp : module
         Of the array library, with ``asarray`` of NumPy arrays: `numpy`, `torch`, `jax.numpy`, ...
     points : sequence of float
-        Inside the function's domain, with its neighbourhood. Others are placed close beside each. The
-        magnitude of a point, 1 for 0, is taken for the distance over which the function changes by its own
-        size: where it is much shorter than that, little is checked.
+        Inside the function's domain, with its neighbourhood, and at no kink, as a `Clamped` has at its
+        minimum. Others are placed close beside each. The magnitude of a point, 1 for 0, is taken for the
+        distance over which the function changes by its own size: where it is much shorter than that, little
+        is checked.
     dtypes : sequence of str
     device : device of the array library, optional
 
