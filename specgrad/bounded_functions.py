@@ -42,7 +42,7 @@ class Cos:
         return namespace(values).cos(values)
 
     def divided_difference(self, x: Array, y: Array) -> Array:
-        return -namespace(x).sin(0.5 * (x + y)) * _sinc(0.5 * (x - y))
+        return -namespace(x).sin(0.5 * x + 0.5 * y) * _sinc(0.5 * x - 0.5 * y)
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         xp, coefficients = namespace(x), _coefficients((-1, 1, 1, -1))
@@ -70,7 +70,7 @@ class Sin:
         return namespace(values).sin(values)
 
     def divided_difference(self, x: Array, y: Array) -> Array:
-        return namespace(x).cos(0.5 * (x + y)) * _sinc(0.5 * (x - y))
+        return namespace(x).cos(0.5 * x + 0.5 * y) * _sinc(0.5 * x - 0.5 * y)
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         xp, coefficients = namespace(x), _coefficients((-1, -1, 1, 1))
@@ -101,10 +101,11 @@ class Sign:
 
     def divided_difference(self, x: Array, y: Array) -> Array:
         xp = namespace(x)
-        opposite = self(x) != self(y)
+        product = self(x) * self(y)
         # Halved, as the distance of both may leave the exponent range.
-        half = xp.where(opposite, 0.5 * xp.abs(x) + 0.5 * xp.abs(y), 1.0)
-        return xp.where(opposite, 1.0 / half, 0.0)
+        half = xp.where(product < 0, 0.5 * xp.abs(x) + 0.5 * xp.abs(y), 1.0)
+        across = xp.where(product < 0, 1.0 / half, 0.0)
+        return xp.where(product == 0, xp.nan, across)  # at 0 it has none
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         xp = namespace(x)

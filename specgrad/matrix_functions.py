@@ -67,9 +67,9 @@ def matrix_function(
     Notes
     -----
     First and second derivatives are exact at every gap, ties included, but for the second ones of
-    `FromDerivative`, which are differences, and of `Clamped` across its minimum; only the gap at a
-    truncation's cut can be small, and there the gap rule of `gradient` decides. Third derivatives are exact
-    off ties, and finite but not exact at them.
+    `FromDerivative`, which are differences, and of `Clamped` across its minimum. A gap in a denominator
+    is that of `Sign` across 0, or that at a truncation's cut, where the gap rule of `gradient` decides. Third
+    derivatives are exact off ties, and finite but not exact at them.
 
     References
     ----------

@@ -49,11 +49,14 @@ def objection_to(
     may_have_ties = _may_have_ties(seen)
     if not is_complex(vectors) and not may_have_ties:
         return None  # a gauge of signs alone, which no gradient meets
-    if any(cotangent is not None and viewer.view(cotangent) is None for cotangent in cotangents):
+    given = (vectors, *cotangents)
+    views = [None if array is None else viewer.view(array) for array in given]
+    if any(array is not None and view is None for array, view in zip(given, views, strict=True)):
         return None
-    dependence = _dependence(values, vectors, cotangents[1], tolerance)
+    seen_vectors, g_values, g_vectors = views
+    dependence = _dependence(seen, seen_vectors, g_vectors, tolerance)
     if dependence is None and may_have_ties:
-        return _unevenness(values, *cotangents, tolerance)
+        return _unevenness(seen, g_values, g_vectors, tolerance)
     return dependence
 
 

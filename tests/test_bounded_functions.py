@@ -75,3 +75,9 @@ def test_the_sign_is_not_defined_at_zero():
 
 def test_the_kit_passes_the_sign_at_points_of_either_sign():
     check_function(Sign(), np, points=(-2.0, -0.5, 1.0, 3.0))
+
+
+def test_at_zero_the_sign_has_neither_value_nor_derivative():
+    value, pullback = vjp(matrix_function, np.diag([0.0, 1.0, -2.0]), Sign(), check_finite=False)
+    assert np.isnan(value).all()
+    assert np.isnan(pullback(np.ones((3, 3)))[0]).all()

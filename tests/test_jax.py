@@ -7,7 +7,19 @@ import pytest
 from backends import required
 
 import specgrad
-from specgrad import DenseEigh, DenseSVD, EnergyRatio, Fallback, FromDerivative, MaskedGap, MaxRank
+from specgrad import (
+    DenseEigh,
+    DenseSVD,
+    EnergyRatio,
+    Fallback,
+    FromDerivative,
+    GaugeError,
+    GaugeWarning,
+    MaskedGap,
+    MaxRank,
+    RaiseGauge,
+    WarnGauge,
+)
 
 try:
     import jax
@@ -266,3 +278,15 @@ def test_half_precision_is_computed_in_single():
 
 def test_arrays_of_numpy_are_taken():
     assert isinstance(specgrad_jax.eigvalsh(A_TIE), jax.Array)
+
+
+@pytest.mark.parametrize("outer", [jax.jacfwd, jax.jacrev])
+def test_a_second_derivative_at_a_tie_meets_the_gauge_policy_too(outer):
+    def entry(a, gauge):
+        return specgrad_jax.eigh(a, gauge=gauge).eigenvectors[0, 1]
+
+    a = jnp.diag(jnp.array([3.0, 3.0, 1.0]))
+    with pytest.warns(GaugeWarning, match="phase of an eigenvector"):
+        assert jnp.isfinite(outer(jax.grad(partial(entry, gauge=WarnGauge())))(a)).all()
+    with pytest.raises(GaugeError, match="phase of an eigenvector"):
+        outer(jax.grad(partial(entry, gauge=RaiseGauge())))(a)

@@ -16,7 +16,7 @@ from torch_cases import (
     torch,
 )
 
-from specgrad import EnergyRatio, MaskedGap, MaxRank
+from specgrad import EnergyRatio, GaugeWarning, MaskedGap, MaxRank
 
 func = torch.func
 DTYPES = (torch.float64, torch.complex128)
@@ -157,3 +157,11 @@ def test_reverse_mode_of_a_tangent_at_a_tie():
     expected = (moved(TIED[:3, :3] + step) - moved(TIED[:3, :3] - step)) / 2e-5
     measured = torch.einsum("ijkl,kl->ij", jacobian, direction)
     torch.testing.assert_close(measured, expected, **DIFFERENCES)
+
+
+def test_a_loss_of_the_gauge_is_seen_without_another_warning():
+    """Where a second derivative is to follow, tensors carry gradients when they are looked at."""
+    a = TIED.clone().requires_grad_()
+    entry = specgrad_torch.eigh(a).eigenvectors[..., 0, 1].sum()
+    with pytest.warns(GaugeWarning, match="phase of an eigenvector"):
+        torch.autograd.grad(entry, a, create_graph=True)
