@@ -26,7 +26,7 @@ def rank_of(marks: Array) -> Array:
 def leading(rank: Array, size: int) -> Array:
     """The mask (..., size) of the first `rank` positions; `rank` (...) is an integer."""
     rank = rank[..., None]
-    return positions(size, rank) < rank
+    return namespace(rank).astype(positions(size, rank), rank.dtype) < rank
 
 
 def kept_or_leading(values: Array, kept: Array) -> Array:

@@ -71,9 +71,26 @@ def explicit_sharding():
     return found, jax.grad(denoised)(DATA)
 
 
+def scales_that_vary_over_one_of_two_axes():
+    mesh = jax.make_mesh((2, 2), ("x", "y"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    scales = jnp.stack([WEIGHT, 2 * WEIGHT])
+    parts = jax.shard_map(
+        lambda x, each, bias: jax.lax.psum(whitened(x, each[0], bias), ("x", "y")),
+        mesh=mesh,
+        in_specs=(jax.P(("x", "y")), jax.P("x"), ON_ALL),
+        out_specs=ON_ALL,
+    )
+
+    def alone(x, each, bias):
+        return whitened(x[:4], each[0], bias) + whitened(x[4:], each[1], bias)
+
+    return tuple(jax.grad(function, 1)(DATA, scales, BIAS) for function in (parts, alone))
+
+
 CHECKS = (
     parameters_that_all_parts_share,
     ranks_that_vary_over_parts,
+    scales_that_vary_over_one_of_two_axes,
     exported_for_any_batch,
     batches_on_several_devices_without_jit,
     explicit_sharding,

@@ -113,3 +113,30 @@ def test_a_function_may_close_over_arrays():
     for derivative in (jax.grad, jax.hessian):
         found, expected = (derivative(loss(rate))(a) for rate in (jnp.asarray(0.5), 0.5))
         np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_directions_along_the_last_axis_of_a_matrix_that_all_share():
+    def along(direction):
+        def loss(a):
+            return jnp.sum(DIRECTION * specgrad_jax.inv_sqrtm(a))
+
+        return jax.jvp(loss, (jnp.asarray(TIED),), (direction,))[1]
+
+    found = jax.vmap(along, in_axes=2)(jnp.stack([DIRECTION, 2 * DIRECTION], -1))
+    np.testing.assert_allclose(found, along(jnp.asarray(DIRECTION)) * np.array([1.0, 2.0]), atol=1e-12)
+
+
+def test_data_and_scales_under_two_vmaps():
+    data = np.random.default_rng(0).standard_normal((2, 3, 4, 9))
+    scales = 1 + np.arange(24.0).reshape(2, 3, 4) / 24
+
+    def loss(x, scale):
+        result = specgrad_jax.zca_whiten(x, scale, 0 * scale, eps=0.1, truncation=None)
+        return jnp.sum(jnp.sin(result.whitened))
+
+    gradient = jax.grad(loss, 1)
+    each = [
+        [gradient(*map(jnp.asarray, pair)) for pair in zip(*pairs, strict=True)]
+        for pairs in zip(data, scales, strict=True)
+    ]
+    np.testing.assert_allclose(jax.vmap(jax.vmap(gradient))(data, scales), each, atol=1e-11)

@@ -86,3 +86,18 @@ def test_weights_of_samples_and_of_variables():
 def test_second_derivatives(options):
     hessian = jax.hessian(lambda a: specgrad_jax.inv_sqrtm(a, **options).sum())(MATRICES)
     assert np.isfinite(hessian).all()
+
+
+@pytest.fixture(params=[False, True])
+def double(request):
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", request.param)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.mark.usefixtures("double")
+def test_where_dtypes_are_not_promoted_a_rank_is_compared_all_the_same():
+    with jax.numpy_dtype_promotion("strict"):
+        root = specgrad_jax.sqrtm(jax.numpy.diag(jax.numpy.array([4.0, 1.0])), truncation=EnergyRatio(0.7))
+    np.testing.assert_allclose(root, np.diag([2.0, 0.0]), atol=1e-6)
