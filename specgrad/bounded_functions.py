@@ -1,5 +1,6 @@
-r"""Cosine, sine and sign of a Hermitian matrix; and so unitaries, ``exp(-i A) = cos(A) - i sin(A)``, and
-projectors, ``(I + sign(A))/2``.
+r"""Cosine, sine and sign of a Hermitian matrix.
+
+And so unitaries, ``exp(-i A) = cos(A) - i sin(A)``, and projectors, ``(I + sign(A))/2``:
 
     ``cos[a, b] = -sin((a + b)/2) sinc((a - b)/2)``,   ``sin[a, b] = cos((a + b)/2) sinc((a - b)/2)``
 
@@ -30,10 +31,10 @@ class Cos:
     Examples
     --------
     >>> import numpy as np
-    >>> from specgrad import Cos, matrix_function
-    >>> matrix_function(np.zeros((2, 2)), Cos())
-    array([[1., 0.],
-           [0., 1.]])
+    >>> from specgrad import Cos
+    >>> half_pi = np.array([0.5 * np.pi])
+    >>> Cos().divided_difference(half_pi, half_pi)  # f' at a tie
+    array([-1.])
     """
 
     domain: ClassVar[None] = None
@@ -105,7 +106,7 @@ class Sign:
         # Halved, as the distance of both may leave the exponent range.
         half = xp.where(product < 0, 0.5 * xp.abs(x) + 0.5 * xp.abs(y), 1.0)
         across = xp.where(product < 0, 1.0 / half, 0.0)
-        return xp.where(product == 0, xp.nan, across)  # at 0 it has none
+        return xp.where(xp.abs(product) > 0, across, xp.nan)  # at 0 it has none
 
     def second_divided_difference(self, x: Array, y: Array, z: Array) -> Array:
         xp = namespace(x)

@@ -89,6 +89,7 @@ def cuts_a_tie(values: Array, rank: Array, but_at_zero: bool) -> bool:
 def _dependence(values: Array, vectors: Array, cotangent: Array, tolerance: float | None) -> str | None:
     """The relative size of the offending part, and where it is, unless it is rounding."""
     xp = namespace(values)
+    cotangent = xp.where(xp.isfinite(cotangent), cotangent, 0.0)  # others have no size
     offending = xp.max(xp.abs(offending_part(values, adjoint(vectors) @ cotangent)), axis=(-2, -1))
     largest = xp.max(xp.abs(cotangent), axis=(-2, -1)) * values.shape[-1] ** 0.5
     wrong = offending > (eps(values) ** 0.5 if tolerance is None else tolerance) * largest

@@ -81,3 +81,4 @@ def test_at_zero_the_sign_has_neither_value_nor_derivative():
     value, pullback = vjp(matrix_function, np.diag([0.0, 1.0, -2.0]), Sign(), check_finite=False)
     assert np.isnan(value).all()
     assert np.isnan(pullback(np.ones((3, 3)))[0]).all()
+    assert np.isnan(Sign().divided_difference(np.array([np.nan, 1.0]), np.array([1.0, np.nan]))).all()

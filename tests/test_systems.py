@@ -188,6 +188,7 @@ def test_newton_schulz_converges_in_as_many_steps_as_its_docstring_says(n, condi
     values = np.geomspace(1.0, condition, n)
     assert round(2 + np.log(values.sum() / values.min()) / np.log(9 / 4)) == steps
     sqrtm(np.diag(values), solver=NewtonSchulz(steps, RaiseResidual()))
+    sqrtm(np.diag(values), solver=NewtonSchulz(steps + 3, RaiseResidual(1e-12)))
     with pytest.raises(ConvergenceError):
         sqrtm(np.diag(values), solver=NewtonSchulz(steps - 1, RaiseResidual()))
 

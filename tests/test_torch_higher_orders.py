@@ -165,3 +165,12 @@ def test_a_loss_of_the_gauge_is_seen_without_another_warning():
     entry = specgrad_torch.eigh(a).eigenvectors[..., 0, 1].sum()
     with pytest.warns(GaugeWarning, match="phase of an eigenvector"):
         torch.autograd.grad(entry, a, create_graph=True)
+
+
+def test_an_infinite_cotangent_is_looked_at_in_silence():
+    a = TIED.clone().requires_grad_()
+    vectors = specgrad_torch.eigh(a).eigenvectors
+    cotangent = torch.zeros_like(vectors)
+    cotangent[..., 1, 0] = torch.inf
+    (gradient,) = torch.autograd.grad(vectors, a, cotangent, create_graph=True)
+    assert not gradient.isfinite().all()
