@@ -26,7 +26,7 @@ from specgrad.bind import Evaluate, Primitive
 
 __all__ = ["JAX", "JaxBinding"]
 
-_NUMBERS = (type(None), bool, int, float, str)
+_NUMBERS = (type(None), bool, int, float, complex, str, np.generic)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _is_closed(part: Any) -> bool:
     """Whether a value, and each function that it holds, is made of numbers and of no array."""
     if isinstance(part, tuple):
         return all(map(_is_closed, part))
-    if type(part) in _NUMBERS:
+    if isinstance(part, _NUMBERS):
         return True
     if functions := [layer for layer in _layers(part) if isinstance(layer, FunctionType)]:
         return all(map(_holds_numbers, functions))
@@ -185,7 +185,7 @@ def _holds_numbers(function: FunctionType) -> bool:
     held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     # Not by its own `__module__`, which a wrapper takes over.
     is_of_jax = str(function.__globals__["__name__"]).startswith("jax.")
-    return is_of_jax or all(type(each) in _NUMBERS for each in held)
+    return is_of_jax or all(isinstance(each, _NUMBERS) for each in held)
 
 
 def _batch(

@@ -56,6 +56,7 @@ FUNCTIONS = {
     "of a dataclass with a tuple": lambda a: specgrad_jax.matrix_function(a, Quadratic((0.5, 2.0))),
     "of callables": lambda a: specgrad_jax.matrix_function(a, SINE),
     "of callables with a number": lambda a: specgrad_jax.matrix_function(a, slow(0.5)),
+    "of callables with a number of NumPy": lambda a: specgrad_jax.matrix_function(a, slow(np.float64(0.5))),
     "a projector": lambda a: specgrad_jax.spectral_projector(a, MaxRank(1)),
 }
 LOOPS = {
