@@ -117,7 +117,7 @@ def powm(
     a : array, shape (..., n, n)
         Hermitian; positive for exponents that are not integers.
     exponent : float
-        Not differentiated.
+        Not differentiated; ``expm(p * logm(a))`` of positive matrices has a gradient in ``p`` too.
     solver, gradient, truncation, check_finite
         As in `matrix_function`.
 
