@@ -45,6 +45,9 @@ class Binding(Viewer, Protocol):
     def inner(self, primitive: "Primitive") -> "Primitive":
         """The primitive, as this binding evaluates one that is part of another."""
 
+    def total(self, term: Callable[..., Array], *stacks: Array) -> Array:
+        """The sum of ``term(*slices)`` over the slices of arrays along their first axes, one at a time."""
+
 
 class Primitive(Protocol):
     """A frozen value with a forward pass and its derivatives.
@@ -97,6 +100,12 @@ class Evaluate:
 
     def inner(self, primitive: Primitive) -> Primitive:
         return primitive
+
+    def total(self, term: Callable[..., Array], *stacks: Array) -> Array:
+        found = term(*(stack[0, ...] for stack in stacks))
+        for k in range(1, stacks[0].shape[0]):
+            found = found + term(*(stack[k, ...] for stack in stacks))
+        return found
 
     def view(self, array: Array) -> Array | None:
         return array if is_readable(array) else None

@@ -40,6 +40,14 @@ class JaxBinding(Evaluate):
             _operation.bind(*operands, rule=rule) if _is_closed(primitive) else _open(rule, *operands)
         )
 
+    def total(self, term: Callable[..., Array], *stacks: Array) -> Array:
+        def add(found: Array, slices: tuple[Array, ...]) -> tuple[Array, None]:
+            return found + term(*slices), None
+
+        # As a loop of JAX's: compilation of one that is written out takes long.
+        first, rest = term(*(stack[0] for stack in stacks)), tuple(stack[1:] for stack in stacks)
+        return jax.lax.scan(add, first, rest)[0]
+
     def view(self, array: Array | np.ndarray) -> np.ndarray | None:
         if isinstance(array, np.ndarray):
             return array

@@ -14,6 +14,7 @@ except ImportError:
 import jax.numpy as jnp
 
 import specgrad_jax
+from specgrad import EigenvalueFloor, EnergyRatio
 
 ROUNDING = 1e3 * np.finfo(np.float64).eps
 Q = np.linalg.qr(np.random.default_rng(6).standard_normal((4, 4)))[0]
@@ -41,6 +42,15 @@ def test_values_of_numpy_are_looked_at_inside_jit_too():
         jax.jit(lambda x: x * specgrad_jax.eigvalsh(BROKEN).sum())(1.0)
 
 
+@pytest.mark.parametrize("transform", [jax.jit, jax.grad, lambda f: f])
+def test_an_option_is_a_number_whatever_is_traced(transform):
+    def loss(floor):
+        return specgrad_jax.spectral_projector(jnp.asarray(A_TIE), EigenvalueFloor(floor))[0, 0]
+
+    with pytest.raises(TypeError, match="let it scale or move the matrix if it is traced"):
+        transform(loss)(jnp.asarray(1.5))
+
+
 def test_inside_jit_a_broken_matrix_gives_nan_for_itself_alone():
     gradient = jax.jit(jax.grad(lambda a: specgrad_jax.eigvalsh(a).sum()))(BROKEN)
     assert (gradient[0] == np.eye(2)).all()
@@ -66,3 +76,12 @@ def test_gradients_stay_where_their_arrays_are(function):
         in_parts = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(each(x)))))(placed)
     for other in (found, in_parts):
         np.testing.assert_allclose(other, gradient(batch), atol=ROUNDING)
+
+
+@pytest.mark.parametrize("options", [{}, {"truncation": EnergyRatio(0.9)}], ids=["whole", "truncated"])
+def test_the_program_of_a_hessian_does_not_grow_with_the_matrix(options):
+    def length(size):
+        hessian = jax.jit(jax.hessian(lambda a: jnp.trace(specgrad_jax.logm(a, **options))))
+        return len(hessian.lower(jnp.eye(size)).as_text())
+
+    assert length(6) < 1.1 * length(3)

@@ -18,9 +18,12 @@ Source: N. J. Higham, "Functions of Matrices" (SIAM, 2008), theorem 3.11, for th
 follows from applying it to the block matrix [[A, E], [0, A]].
 """
 
+from functools import partial
+
 from specgrad._array import adjoint, as_column, as_row, hermitian_part
 from specgrad._namespace import namespace
 from specgrad._typing import Array
+from specgrad.bind import Binding
 from specgrad.divided_differences import second_difference
 from specgrad.functions import MatrixFunction
 from specgrad.leading import kept_or_leading
@@ -35,6 +38,7 @@ def frechet(vectors: Array, pairs: Array, direction: Array) -> Array:
 
 
 def second_derivative(
+    binding: Binding,
     function: MatrixFunction,
     values: Array,
     vectors: Array,
@@ -49,32 +53,53 @@ def second_derivative(
     """
     e = adjoint(vectors) @ hermitian_part(first) @ vectors
     h = adjoint(vectors) @ hermitian_part(second) @ vectors
-    total = namespace(values).zeros_like(e)
-    for k in range(values.shape[-1]):
+    columns, rows = partial(_stack, axis=-1), partial(_stack, axis=-2)
+    stacks = [columns(values), columns(e), rows(e), columns(h), rows(h)]
+    if cut is not None:
+        kept, pairs, inverse = cut
+        stacks += [columns(kept), columns(pairs), rows(pairs), columns(inverse)]
+
+    def term(
+        value: Array, e_column: Array, e_row: Array, h_column: Array, h_row: Array, *at_cut: Array
+    ) -> Array:
         if cut is None:
-            middle = values[..., k, None, None]
-            weights = second_difference(function, as_column(values), middle, as_row(values))
+            weights = second_difference(function, as_column(values), value[..., None, None], as_row(values))
         else:
-            weights = _across_cut(function, values, *cut, k)
-        products = as_column(e[..., :, k]) * as_row(h[..., k, :])
-        total = total + weights * (products + as_column(h[..., :, k]) * as_row(e[..., k, :]))
-    return vectors @ total @ adjoint(vectors)
+            weights = _across_cut(function, values, cut, value, *at_cut)
+        return weights * (as_column(e_column) * as_row(h_row) + as_column(h_column) * as_row(e_row))
+
+    return vectors @ binding.total(term, *stacks) @ adjoint(vectors)
+
+
+def _stack(x: Array, axis: int) -> Array:
+    """`x` with an axis first, along which it is taken a slice at a time."""
+    first = axis % x.ndim
+    # Not by `moveaxis`, for which torch.vmap has no rule.
+    return namespace(x).permute_dims(x, (first, *(other for other in range(x.ndim) if other != first)))
 
 
 def _across_cut(
-    function: MatrixFunction, values: Array, kept: Array, pairs: Array, inverse: Array, k: int
+    function: MatrixFunction,
+    values: Array,
+    cut: tuple[Array, Array, Array],
+    value_k: Array,
+    kept_k: Array,
+    pairs_ik: Array,
+    pairs_kj: Array,
+    inverse_ik: Array,
 ) -> Array:
     """``f[l_i, l_k, l_j]`` at ``[..., i, j]``, where `f` is 0 on the dropped eigenvalues.
 
     Where the three are not on one side of the cut, two that are on different sides carry the quotient.
     """
-    xp = namespace(values)
+    xp, (kept, pairs, inverse) = namespace(values), cut
     safe = kept_or_leading(values, kept)
-    inside = second_difference(function, as_column(safe), safe[..., k, None, None], as_row(safe))
-    pairs_ik, pairs_kj = as_column(pairs[..., :, k]), as_row(pairs[..., k, :])
+    safe_k = xp.where(kept_k, value_k, values[..., 0])
+    inside = second_difference(function, as_column(safe), safe_k[..., None, None], as_row(safe))
+    pairs_ik, pairs_kj = as_column(pairs_ik), as_row(pairs_kj)
     i_against_j = inverse * (pairs_kj - pairs_ik)
-    half = as_column(0.5 * inverse[..., :, k]) * (pairs_kj - pairs)
+    half = as_column(0.5 * inverse_ik) * (pairs_kj - pairs)
     against_k = half + half.mT  # the mean of both quotients, which a biased rule tells apart
-    row, column, middle = as_column(kept), as_row(kept), kept[..., k, None, None]
+    row, column, middle = as_column(kept), as_row(kept), kept_k[..., None, None]
     one_side = xp.where(row & middle, inside, 0.0)
     return xp.where(row != column, i_against_j, xp.where(row != middle, against_k, one_side))

@@ -156,7 +156,7 @@ class Frechet:
         (cotangent,) = cotangents
         if cotangent is None:
             return (None,) * len(arrays)
-        g_a = self._second(arrays, cotangent)
+        g_a = self._second(binding, arrays, cotangent)
         (g_direction,) = binding.apply(self, *arrays[:-1], cotangent)
         return (g_a, *(None,) * (len(arrays) - 2), g_direction)
 
@@ -164,16 +164,16 @@ class Frechet:
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
     ) -> tuple[Array | None, ...]:
         (along_direction,) = binding.apply(self, *arrays[:-1], tangents[-1])
-        return (self._second(arrays, tangents[0]) + along_direction,)
+        return (self._second(binding, arrays, tangents[0]) + along_direction,)
 
-    def _second(self, arrays: Arrays, direction: Array) -> Array:
+    def _second(self, binding: Binding, arrays: Arrays, direction: Array) -> Array:
         kept, values, vectors, first = _unpack(arrays[1:])
         cut = None
         if kept is not None:
             pairs = self.rule.pair_matrix(self.function, values, kept)
             half = 0.5 * self.rule.cut.matrix(values)
             cut = (kept, pairs, half - half.mT)
-        return second_derivative(self.function, values, vectors, cut, first, direction)
+        return second_derivative(binding, self.function, values, vectors, cut, first, direction)
 
 
 def _unpack(rest: Arrays) -> tuple[Array | None, Array, Array, Array]:
