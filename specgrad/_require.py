@@ -109,9 +109,9 @@ def _axes(number: object) -> int:
 
 def _advice(number: object) -> str:
     if _is_learnt(number):
-        return ": no gradient flows to it, so convert it by float()"
+        return ": no gradient flows to it, so convert it by float(), or let it scale or move the matrix"
     is_array = _axes(number) == 0 and not isinstance(number, Real)
-    return ": convert it by float()" if is_array else ""
+    return ": convert it by float(), or let it scale or move the matrix if it is traced" if is_array else ""
 
 
 def _is_learnt(number: object) -> bool:
@@ -126,7 +126,14 @@ def _out_of_array(given: Any) -> Any:
 def _may_be_stand_in(number: object) -> bool:
     """Whether a compiler may have put it there, and not somebody who took it for a number."""
     is_of_python = type(number).__module__ in ("builtins", "datetime", "decimal")
-    return not (is_of_python or _axes(number) > 0 or _is_learnt(number))
+    return not (is_of_python or _is_array(number) or _is_learnt(number))
+
+
+def _is_array(number: object) -> bool:
+    """Whether it is an array that is not seen as a number: with axes, or of a library other than NumPy."""
+    if _axes(number) == 0:
+        return hasattr(number, "__array_namespace__") and not hasattr(number, "__array_interface__")
+    return _axes(number) > 0
 
 
 def _of_python(number: Any) -> float:
