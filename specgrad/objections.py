@@ -25,11 +25,13 @@ Cotangents: TypeAlias = tuple[Array | None, Array]
 _TIES, _CUT = MaskedGap(), MaskedCut()
 
 _DEPENDS = (
-    "The loss depends on the phase of an eigenvector, or on the basis inside a repeated eigenvalue, "
-    "which the matrix does not determine: a part of relative size {size:.1e} of the cotangent of the "
-    "eigenvectors at {place} has no gradient, and what the gap rule makes of it is arbitrary (the default "
-    "makes it 0). Write the loss in projectors v v^H of whole clusters, or with a matrix function; "
-    "gauge=RaiseGauge() finds the place, gauge=ProjectGauge() removes the part."
+    "The loss depends on the phase of an eigenvector, or on the basis inside a repeated eigenvalue (one "
+    "within {width:.0e} of the largest), which the matrix does not determine: a part of relative size "
+    "{size:.1e} of the cotangent of the eigenvectors at {place}, whose largest entry is {largest:.1e}, has "
+    "no gradient, and what the gap rule makes of it is arbitrary (the default makes it 0). Write the loss "
+    "in projectors v v^H of whole clusters, or with a matrix function; gauge=RaiseGauge() finds the place, "
+    "gauge=ProjectGauge() removes the part. (Where the loss is stationary in the eigenvectors, their "
+    "cotangent is rounding alone, and nothing is lost.)"
 )
 _UNEVEN = (
     "The loss looks at eigenvectors of a repeated eigenvalue at {place}, and weighs its copies differently, "
@@ -91,12 +93,18 @@ def _dependence(values: Array, vectors: Array, cotangent: Array, tolerance: floa
     xp = namespace(values)
     cotangent = xp.where(xp.isfinite(cotangent), cotangent, 0.0)  # others have no size
     offending = xp.max(xp.abs(offending_part(values, adjoint(vectors) @ cotangent)), axis=(-2, -1))
-    largest = xp.max(xp.abs(cotangent), axis=(-2, -1)) * values.shape[-1] ** 0.5
-    wrong = offending > (eps(values) ** 0.5 if tolerance is None else tolerance) * largest
+    largest = xp.max(xp.abs(cotangent), axis=(-2, -1))
+    size = values.shape[-1] ** 0.5 * largest
+    wrong = offending > (eps(values) ** 0.5 if tolerance is None else tolerance) * size
     if not bool(xp.any(wrong)):
         return None
     index = first_index(wrong)
-    return _DEPENDS.format(size=float(offending[index]) / float(largest[index]), place=place(index))
+    return _DEPENDS.format(
+        width=_TIES.width(1.0, values),
+        size=float(offending[index]) / float(size[index]),
+        largest=float(largest[index]),
+        place=place(index),
+    )
 
 
 def _unevenness(

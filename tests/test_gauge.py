@@ -63,7 +63,7 @@ def test_the_matrix_is_named(backend):
     (_, vectors), pullback = vjp(eigh, a, gauge=RaiseGauge())
     turned, weighed = np.zeros((2, 1, 2, 2)), np.zeros((2, 1, 2))
     turned[..., 1, 0], weighed[..., 0] = 1.0, 1.0
-    with pytest.raises(GaugeError, match=r"eigenvectors at batch index \(1, 0\) has no gradient"):
+    with pytest.raises(GaugeError, match=r"at batch index \(1, 0\), whose largest entry is 1.0e\+00,"):
         pullback((None, backend.array(turned)))
     with pytest.raises(GaugeError, match=r"repeated eigenvalue at batch index \(1, 0\), and weighs"):
         pullback((backend.array(weighed), vectors))
