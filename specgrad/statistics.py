@@ -39,9 +39,9 @@ def covariance(
     x : array, shape (..., p, m)
         ``p`` variables in rows and ``m`` samples, real or complex. float16 and bfloat16 are computed in
         float32, which is then the dtype of the result.
-    weights : array, shape (..., m), optional
+    weights : array, shape (..., m) or (m,), optional
         Relative importance of the samples, real and nonnegative; their scale does not matter.
-        Zero leaves a sample out; its entries must be finite all the same.
+        Zero leaves a sample out; its entries must be finite all the same. (m,) is for the whole batch.
     correction : float, default 1
         The normaliser is ``m - correction``, or with weights ``W - correction sum w^2 / W``, ``W = sum w``.
     eps : float, default 0
@@ -63,7 +63,8 @@ def covariance(
 
     Notes
     -----
-    The data are centred before they are multiplied, so a large mean costs no accuracy.
+    The data are centred before they are multiplied, so a large mean costs no accuracy. For signals whose
+    mean is part of the power, ``x x^H / m`` and `whitening_matrix` take the place of this and `zca_whiten`.
 
     Examples
     --------

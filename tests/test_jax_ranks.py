@@ -72,8 +72,9 @@ def test_a_stack_has_a_gradient(name, options):
     assert np.isfinite(jax.grad(loss)(x)).all()
 
 
-def test_weights_of_samples_and_of_variables():
-    weights, scales = np.ones((2, 9)), np.ones(4)
+@pytest.mark.parametrize("shape", [(2, 9), (9,)])
+def test_weights_of_samples_and_of_variables(shape):
+    weights, scales = np.ones(shape), np.ones(4)
 
     def loss(x):
         whitened = specgrad_jax.zca_whiten(x, scales, 0 * scales, groups=2).whitened

@@ -57,6 +57,13 @@ def test_equal_weights_are_no_weights_and_a_zero_weight_leaves_a_sample_out(back
     np.testing.assert_allclose(left, backend.numpy(covariance(backend.array(x[:, kept]))), atol=1e-13)
 
 
+def test_weights_may_be_those_of_the_whole_batch(backend):
+    x, weights = backend.array(samples(shape=(2, 3, 6, 20))), weights_of(20)
+    repeated = np.broadcast_to(weights, (2, 3, 20)).copy()
+    found, expected = (backend.numpy(covariance(x, backend.array(w))) for w in (weights, repeated))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_weights_of_a_batch_have_each_a_scale_of_their_own(backend):
     x, weights = backend.array(samples(shape=(2, 6, 20))), weights_of((2, 20))
     expected = backend.numpy(covariance(x, backend.array(weights)))

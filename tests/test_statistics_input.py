@@ -192,6 +192,8 @@ def test_parameters_of_the_wrong_shape(backend):
         zca_whiten(x, groups=4)
     with pytest.raises(ValueError, match=r"weights has shape \(6,\), and \(40,\) is needed"):
         covariance(x, weight)
+    with pytest.raises(ValueError, match=r"\(6,\), and \(2, 40\), or \(40,\), is needed"):
+        covariance(backend.array(samples(shape=(2, 6, 40))), weight)
     with pytest.raises(TypeError, match=r"weights must be an array of a real floating"):
         covariance(x, backend.array(np.ones(40, dtype="int64")))
     with pytest.raises(TypeError, match=r"weights must be an array of a real floating"):

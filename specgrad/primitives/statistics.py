@@ -17,7 +17,7 @@ __all__ = ["Covariance", "PooledCovariance", "SpectralFilter"]
 
 @dataclass(frozen=True)
 class Covariance:
-    """``(x[, weights]) -> (C,)``, with ``eps`` on the diagonal.
+    """``(x[, weights]) -> (C,)``, with ``eps`` on the diagonal; weights (m,) are those of the whole batch.
 
     Parameters
     ----------
@@ -33,21 +33,23 @@ class Covariance:
     unread_outputs: ClassVar[tuple[int, ...]] = (0,)
     portable: ClassVar[tuple[str, ...]] = portable_methods()
 
-    def forward(self, x: Array, weights: Array | None = None) -> Arrays:
-        return (plus_identity(covariance.forward(x, weights, self.correction), self.eps),)
+    def forward(self, *arrays: Array) -> Arrays:
+        return (plus_identity(covariance.forward(*_with_weights(arrays), self.correction), self.eps),)
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
     ) -> tuple[Array | None, ...]:
         if cotangents[0] is None:
             return (None,) * len(arrays)
-        x, weights = _with_optional(arrays)
-        return covariance.vjp(x, weights, self.correction, cotangents[0])[: len(arrays)]
+        g_x, g_weights = covariance.vjp(*_with_weights(arrays), self.correction, cotangents[0])
+        if g_weights is not None and g_weights.ndim > arrays[1].ndim:
+            g_weights = namespace(g_x).sum(g_weights, axis=tuple(range(g_weights.ndim - 1)))
+        return (g_x, g_weights)[: len(arrays)]
 
     def jvp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
     ) -> tuple[Array | None, ...]:
-        return (covariance.jvp(*_with_optional(arrays), self.correction, *_with_optional(tangents)),)
+        return (covariance.jvp(*_with_weights(arrays), self.correction, *_with_weights(tangents)),)
 
 
 @dataclass(frozen=True)
@@ -196,9 +198,13 @@ def _summed(gradient: Array, parameter: Array) -> Array:
     return xp.reshape(total if is_complex(parameter) else real_part(total), parameter.shape)
 
 
-def _with_optional(arrays: Arrays) -> tuple[Array, Array | None]:
-    """Data and weights, None if there are none."""
-    return arrays[0], arrays[1] if len(arrays) > 1 else None
+def _with_weights(arrays: Arrays) -> tuple[Array, Array | None]:
+    """Data and weights, with as many axes of batches as the data, or None if there are none."""
+    if len(arrays) == 1:
+        return arrays[0], None
+    x, weights = arrays
+    axes = (1,) * (x.ndim - 1 - weights.ndim)
+    return x, namespace(x).reshape(weights, (*axes, *weights.shape)) if axes else weights
 
 
 def _upper_triangle(a: Array) -> Array:
