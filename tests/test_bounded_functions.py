@@ -82,3 +82,10 @@ def test_at_zero_the_sign_has_neither_value_nor_derivative():
     assert np.isnan(value).all()
     assert np.isnan(pullback(np.ones((3, 3)))[0]).all()
     assert np.isnan(Sign().divided_difference(np.array([np.nan, 1.0]), np.array([1.0, np.nan]))).all()
+
+
+def test_differences_of_the_sign_do_not_leave_the_range(backend):
+    large = backend.array(np.array([3e38], dtype="float32"))
+    first = backend.numpy(Sign().divided_difference(large, -large))
+    np.testing.assert_allclose(first, 1 / 3e38, rtol=1e-5)
+    np.testing.assert_array_equal(backend.numpy(Sign().second_divided_difference(-large, -large, large)), 0)

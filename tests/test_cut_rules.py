@@ -129,3 +129,10 @@ def test_a_tie_is_one_beside_its_eigenvalues_or_to_rounding(backend, values, sep
     pairs = backend.numpy(MaskedCut().matrix(backend.array(np.array(values))))
     assert (0 not in pairs[~np.eye(3, dtype=bool)]) == separated
     assert MaskedCut(tolerance=0.5).matrix(backend.array(np.array([1.0, 0.6])))[0, 1] == 0
+
+
+def test_a_cut_among_subnormal_values_is_a_tie(backend):
+    values = backend.array(np.array([1e-320, 2e-320, 0.0]))
+    with np.errstate(over="raise"):
+        assert np.isfinite(backend.numpy(MaskedCut().matrix(values))).all()
+        assert np.isfinite(backend.numpy(MaskedCut().bound(values)))

@@ -70,3 +70,16 @@ def test_an_energy_ratio_close_to_one_keeps_what_it_needs_of_two(backend):
 def test_a_long_sum_reaches_its_ratio_up_to_its_own_rounding(backend, kept):
     values = backend.array(np.full(100, 0.3, dtype=np.float32))
     assert backend.numpy(EnergyRatio(kept / 100).keep(None, values, None)).sum() == kept
+
+
+@pytest.mark.parametrize("truncation", [EigenvalueFloor(), EnergyRatio(0.9)], ids=repr)
+def test_of_a_matrix_without_energy_one_is_kept(backend, truncation):
+    assert rank(backend, [0.0, 0.0, 0.0], truncation) == 1
+
+
+def test_energy_below_the_rounding_of_the_sum_is_none(backend):
+    eps = float(np.finfo(np.float32).eps)
+    for small, zeros, kept in ((0.4, 0, 2), (7.0, 29, 2), (12.0, 29, 3)):
+        values = np.array([1.0, 1.0, small * eps] + [0.0] * zeros, dtype="float32")
+        marks = EnergyRatio(1 - 1e-9).keep(None, backend.array(values), None)
+        assert backend.numpy(marks).sum() == kept

@@ -13,6 +13,7 @@ from specgrad import (
     PadeGap,
     PowerIterationGap,
     TaylorGap,
+    TopNGap,
 )
 
 SERIES = (TaylorGap(), PadeGap(), PowerIterationGap(), BalancedPowerIterationGap(3))
@@ -123,3 +124,19 @@ def test_defaults_have_the_documented_bounds(backend, real):
 def test_the_bound_is_that_of_the_pair_of_the_smallest_values(backend):
     values = backend.array(np.array([4.0, 2.0, 1.0]))
     assert backend.numpy(PowerIterationGap(2).bound(values)) == 1.0  # K/a with a = 2, in any order
+
+
+def test_of_many_equal_magnitudes_the_later_one_leads(backend):
+    values = np.tile([-2.0, 2.0, 1.0], 10)
+    leads = matrix(backend, PowerIterationGap(1), values) != 0
+    equal = np.abs(values)[:, None] == np.abs(values)
+    np.testing.assert_array_equal(leads[equal], np.triu(np.ones((30, 30), dtype=bool), 1)[equal])
+
+
+def test_of_many_equal_magnitudes_the_first_are_dominant(backend):
+    values = np.tile([-2.0, 2.0, 1.0], 10)
+    with np.errstate(divide="ignore"):
+        counted = matrix(backend, TopNGap(3), values) != 0
+    dominant = np.isin(np.arange(30), [0, 1, 3])
+    expected = (dominant[:, None] | dominant) & ~np.eye(30, dtype=bool)
+    np.testing.assert_array_equal(counted, expected)

@@ -84,6 +84,9 @@ def test_unequal_weights_that_matter_are_seen(backend):
         ((1.0, 1.0, 3.0), (0.0, 1.0, 0.0), (1, 2)),  # of a copy that is not looked at
         ((1.0, 1.0, 3.0), (1.0, 1.0 + 1e-5, 0.0), (0, 1)),  # as rounding may
         ((0.0, 1e-16, 3.0), (0.0, 1.0, 0.0), (0, 1)),  # of zeros
+        ((0.0, 1e-15, 3.0), (0.0, 1.0, 0.0), (0, 1)),  # of zeros to the rounding of three eigenvalues
+        ((1e-13, 3e-13, 3.0), (0.0, 1.0, 0.0), (0, 1)),  # equal beside the largest, not beside each other
+        ((1.0, 1.0, 3.0), (0.0, 0.0, 0.0), (0, 1)),  # all of them 0
         ((-2.0, 1.0, 2.0), (0.0, 1.0, 2.0), (0, 2)),  # of opposite sign
     ],
 )
@@ -93,3 +96,32 @@ def test_other_unequal_weights_pass(backend, values, weights, looked_at):
 
 def test_a_tolerance_allows_unequal_weights(backend):
     weighed(backend, (1.0, 1.0, 3.0), (0.5, 1.0, 0.0), looked_at=(0, 1), gauge=RaiseGauge(0.6))
+
+
+def test_weights_differ_by_default_beyond_the_fourth_root_of_eps(backend, real):
+    unit = float(np.finfo(real).eps) ** 0.25
+    _, pullback = vjp(eigh, backend.array(np.eye(2, dtype=real)), gauge=RaiseGauge())
+    vectors = backend.array(np.eye(2, dtype=real))
+    pullback((backend.array(np.array([1 - 0.9 * unit, 1.0], dtype=real)), vectors))
+    with pytest.raises(GaugeError, match="weighs its copies differently"):
+        pullback((backend.array(np.array([1 - 1.1 * unit, 1.0], dtype=real)), vectors))
+
+
+def test_weights_are_large_or_small_beside_those_of_their_own_matrix(backend):
+    _, pullback = vjp(eigh, backend.array(np.stack([np.diag([1.0, 1.0, 3.0])] * 2)), gauge=RaiseGauge())
+    weights = np.array([[0.0, 1.0, 0.0], [1e9, 1e9, 1e9]])
+    with pytest.raises(GaugeError, match=r"batch index \(0,\)"):
+        pullback((backend.array(weights), backend.array(np.stack([np.eye(3)] * 2))))
+
+
+def test_an_infinite_entry_hides_no_other(backend):
+    cotangent = [[np.inf, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+    with pytest.raises(GaugeError, match="relative size"):
+        pulled(backend, np.diag([1.0, 2.0, 2.0]), cotangent, RaiseGauge())
+
+
+def test_the_size_is_that_beside_the_cotangent(backend):
+    cotangent = np.zeros((4, 4))
+    cotangent[0, 1] = 8.0
+    with pytest.raises(GaugeError, match=r"relative size 2.5e-01 .* largest entry is 8.0e"):
+        pulled(backend, np.eye(4), cotangent, RaiseGauge())

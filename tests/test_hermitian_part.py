@@ -58,3 +58,11 @@ class AboveTheCorner:
 def test_a_truncation_sees_the_hermitian_part(backend):
     one_sided = backend.array(np.array([[3.0, 2.0], [0.0, 1.0]]))  # eigenvalues 2 + 2**0.5, 2 - 2**0.5
     assert int(eigh(one_sided, truncation=AboveTheCorner(), check_finite=False).rank) == 1
+
+
+def test_the_derivative_of_a_root_solver_sees_the_hermitian_part_of_a_tangent(backend):
+    a, one_sided = backend.array(np.diag([1.0, 2.0])), np.array([[0.0, 1.0], [0.0, 0.0]])
+    tangents = (backend.array(t) for t in (one_sided, (one_sided + one_sided.T) / 2))
+    found, expected = (NewtonSchulz(9).root_jvp(a, tangent) for tangent in tangents)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(backend.numpy(one), backend.numpy(other), atol=1e-14)

@@ -250,3 +250,10 @@ def test_newton_schulz_keeps_a_sample_from_its_neighbours(backend):
 def test_pairs_that_cannot_go_together_raise(function, options, word):
     with pytest.raises(ValueError, match=word):
         function(GAP_SWEEP[0].matrix(3), **options)
+
+
+def test_the_worst_residual_of_a_batch_is_judged(backend):
+    policy, solver = RaiseResidual(1e-3), NewtonSchulz(5)
+    policy.judge(backend.array(np.array([0.0, 1e-3])), solver)
+    with pytest.raises(ConvergenceError):
+        policy.judge(backend.array(np.array([0.0, 1.0])), solver)

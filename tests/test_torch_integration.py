@@ -222,3 +222,26 @@ def test_a_trace_without_gradients_follows_its_input():
     with torch.no_grad():
         traced = torch.jit.trace(specgrad_torch.covariance, (x,), check_trace=False)
         torch.testing.assert_close(traced(2 * x), 4 * specgrad_torch.covariance(x))
+
+
+@dataclasses.dataclass(frozen=True)
+class AnsweringNumPy:
+    def solve(self, a):
+        return tuple(np.linalg.eigh(a.numpy()))
+
+
+def test_a_solver_that_answers_with_arrays_of_another_library_is_named():
+    with torch.no_grad(), pytest.raises(TypeError, match="answered with"):
+        specgrad_torch.sqrtm(torch.eye(3), solver=AnsweringNumPy())
+
+
+class WithoutHash:
+    def __hash__(self):
+        raise ValueError("no hash")
+
+    def solve(self, a):
+        return torch.linalg.eigh(a)
+
+
+def test_a_solver_without_a_hash_works():
+    torch.testing.assert_close(specgrad_torch.sqrtm(4 * torch.eye(3), solver=WithoutHash()), 2 * torch.eye(3))

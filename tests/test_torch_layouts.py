@@ -115,3 +115,11 @@ def test_layers_refuse_what_is_not_dense(layer):
     for x, remedy in ((torch.eye(4).to_sparse(), r"its to_dense\(\)"), (nested, "to_padded_tensor")):
         with pytest.raises(TypeError, match=f"{type(layer).__name__} was given a .*{remedy}"):
             layer(x)
+
+
+def test_a_tensor_that_is_marked_as_negated_is_read_so():
+    a = matrices(RAGGED)
+    marked = torch.complex(torch.zeros_like(a), -a).conj().imag
+    assert marked.is_neg()
+    with torch.no_grad():
+        torch.testing.assert_close(specgrad_torch.expm(marked), specgrad_torch.expm(a))

@@ -137,7 +137,7 @@ def test_a_users_truncation_combines_from_both_sides():
 def test_the_rank_is_the_leading_run_and_at_least_one(backend, marks, expected):
     batch = np.array([marks, (True, True, True)])
     np.testing.assert_array_equal(backend.numpy(rank_of(backend.array(batch))), [expected, 3])
-    assert rank_of(backend.array(batch[:, :0])).shape == (2,)
+    np.testing.assert_array_equal(backend.numpy(rank_of(backend.array(batch[:, :0]))), [0, 0])
     assert int(eigh(np.diag([3.0, 2.0, 1.0]), truncation=Marks(marks)).rank) == expected
 
 
@@ -222,3 +222,14 @@ def test_truncations_combine_with_truncations():
 def test_the_floor_is_relative_to_the_magnitude_of_the_leading_value(backend):
     for values, floor in (([-2.0, 1e-17], EigenvalueFloor()), ([-2.0, 0.5], EigenvalueFloor(relative=0.5))):
         assert not backend.numpy(floor.keep(None, backend.array(np.array(values)), None)).any()
+
+
+def test_a_value_at_the_floor_is_not_above_it(backend):
+    marks = EigenvalueFloor(2.0, relative=0.0).keep(None, backend.array(np.array([3.0, 2.0])), None)
+    np.testing.assert_array_equal(backend.numpy(marks), [True, False])
+
+
+def test_of_many_equal_magnitudes_the_first_come_first(backend):
+    values = np.repeat([-2.0, 2.0], 20)
+    result = eigh(backend.array(np.diag(values)), truncation=MaxRank(40))
+    np.testing.assert_array_equal(backend.numpy(result.eigenvalues), values)
