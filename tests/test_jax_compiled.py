@@ -85,3 +85,12 @@ def test_the_program_of_a_hessian_does_not_grow_with_the_matrix(options):
         return len(hessian.lower(jnp.eye(size)).as_text())
 
     assert length(6) < 1.1 * length(3)
+
+
+@pytest.mark.parametrize("name", ["inv_sqrtm", "logm", "whitening_matrix"])
+def test_what_a_truncation_drops_is_no_nan_on_the_way(name):
+    with jax.debug_nans(True):
+        found = getattr(specgrad_jax, name)(
+            jnp.diag(jnp.array([1.0, 2.0, 0.0])), truncation=EigenvalueFloor()
+        )
+    assert np.isfinite(found).all()

@@ -66,14 +66,15 @@ class ApplyFunction:
             values, vectors = xp.flip(values, axis=-1), xp.flip(vectors, axis=-1)
         elif self.truncation is not None:
             values, vectors = by_magnitude(values, vectors)
-        values, arguments = _in_domain(domain_of(self.function), values)
+        domain = domain_of(self.function)
+        values, rounding = _settled(domain, values)
         if self.truncation is None:
-            image = answer_of(self.function, arguments)
+            image = answer_of(self.function, _in_domain(domain, values, rounding))
             return (vectors * as_row(image)) @ adjoint(vectors), values, vectors
         rank = rank_by(self.truncation, a, values, vectors)
         kept = leading(rank, values.shape[-1])
-        image = answer_of(self.function, kept_or_leading(arguments, kept))
-        image = xp.where(kept, image, 0.0)
+        arguments = _in_domain(domain, kept_or_leading(values, kept), rounding)
+        image = xp.where(kept, answer_of(self.function, arguments), 0.0)
         return (vectors * as_row(image)) @ adjoint(vectors), rank, values, vectors
 
     def vjp(
@@ -187,14 +188,20 @@ def _is_full(rank: Array | None, size: int) -> bool:
     return rank is not None and bool(namespace(rank).all(rank == size))
 
 
-def _in_domain(domain: Domain | None, values: Array) -> tuple[Array, Array]:
-    """The eigenvalues, and what the function is asked for: NaN outside its domain, where libraries differ.
+def _settled(domain: Domain | None, values: Array) -> tuple[Array, Array | float]:
+    """The eigenvalues, those at the start of the domain to rounding moved there if it belongs to it.
 
-    Those at the start of the domain to rounding are there, or count as outside if it does not belong to it.
+    And the rounding, of which the others count as outside.
     """
     if domain is None or values.shape[-1] == 0:
-        return values, values
+        return values, 0.0
     xp = namespace(values)
     rounding = values.shape[-1] * eps(values) * xp.max(xp.abs(values), axis=-1, keepdims=True)
-    values = domain.settled(values, rounding)
-    return values, xp.where(domain.outside(values, rounding), float("nan"), values)
+    return domain.settled(values, rounding), rounding
+
+
+def _in_domain(domain: Domain | None, values: Array, rounding: Array | float) -> Array:
+    """What the function is asked for: NaN outside its domain, where libraries differ."""
+    if domain is None or values.shape[-1] == 0:
+        return values
+    return namespace(values).where(domain.outside(values, rounding), float("nan"), values)
