@@ -171,8 +171,8 @@ def _remedy(
         return f"Shift the matrix so that no eigenvalue is {start}{drop}."
     # A tenth more than is needed, as the message shows two digits and might round down.
     shift = 2 * rounding - 1.1 * min(smallest - domain.start, 0.0)
-    way_out = f"or raise such eigenvalues with matrix_function(a, Clamped({function}, minimum))"
+    ways = [f"raise such eigenvalues with matrix_function(a, Clamped({function}, minimum))"]
     if can_be_dropped:
         floor = f"absolute={start}" if domain.start else ""
-        way_out = f"or drop such eigenvalues with truncation=EigenvalueFloor({floor})"
-    return f"Add at least {shift:.1e} to {diagonal}, {way_out}."
+        ways.append(f"drop them with truncation=EigenvalueFloor({floor})")
+    return f"Add at least {shift:.1e} to {diagonal}, or {', or '.join(ways)}."

@@ -45,9 +45,11 @@ class TorchBinding(Evaluate):
         for array in arrays:
             require_tensor(array, "specgrad_torch", ", or use the function of specgrad")
         with without_autocast(*arrays):
-            if torch.compiler.is_compiling():
-                if not torch.compiler.is_exporting():
-                    return _compiled(primitive, *arrays)
+            if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+                return _compiled(primitive, *arrays)
+            if torch._C._get_tracing_state() is not None:  # its check traces again, without gradients
+                return _by_operations(primitive, *arrays)
+            if torch.compiler.is_exporting():
                 if not torch.is_grad_enabled():
                     return primitive.forward(*arrays)
                 return _by_operations(primitive, *arrays)
@@ -93,6 +95,11 @@ _TRACED = _Traced()
 
 def require_tensor(x: object, name: str, otherwise: str = "") -> None:
     """Raise unless a function or layer of some name is given a dense tensor."""
+    if isinstance(x, torch.fx.Proxy):
+        raise TypeError(
+            f"{name} was given a torch.fx.Proxy, which has no shape to decide by: make it a leaf of a Tracer "
+            "of your own (is_leaf_module for a layer, torch.fx.wrap for a function)."
+        )
     if not isinstance(x, Tensor):
         raise TypeError(
             f"{name} was given a {type(x).__module__}.{type(x).__name__}, and a torch.Tensor is needed: "

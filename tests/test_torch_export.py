@@ -18,6 +18,7 @@ from torch_cases import (
 )
 
 from specgrad import DenseSVD, EnergyRatio, ExactGap
+from specgrad_torch.nn import CovariancePooling, ZCAWhitening
 
 func = torch.func
 ROUNDING = {"atol": 1e-11, "rtol": 1e-11}
@@ -127,3 +128,19 @@ def _dynamo_may_say_that_it_looks_through_caches():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*`functools.lru_cache`-wrapped", category=UserWarning)
         yield
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_a_trace_can_be_saved_and_keeps_the_derivative(tmp_path):
+    a = TIED.clone()
+    path = str(tmp_path / "traced.pt")
+    torch.jit.save(torch.jit.trace(tied_subspace_loss, a), path)
+    traced = torch.jit.load(path)
+    torch.testing.assert_close(traced(a), tied_subspace_loss(a), **ROUNDING)
+    torch.testing.assert_close(gradient(traced, a), tied_subspace_gradient(), **ROUNDING)
+
+
+def test_a_symbolic_trace_names_its_way_out():
+    for part in (ZCAWhitening(4), CovariancePooling(4)):
+        with pytest.raises(TypeError, match="is_leaf_module"):
+            torch.fx.symbolic_trace(torch.nn.Sequential(part))
