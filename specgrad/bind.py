@@ -36,6 +36,9 @@ class Binding(Viewer, Protocol):
     def apply(self, primitive: "Primitive", *arrays: Array) -> Arrays:
         """The outputs of the primitive."""
 
+    def records(self, array: Array) -> bool:
+        """Whether a derivative with respect to the array may be taken of what is applied to it."""
+
     def built(self, build: Callable[..., R], *values: object) -> R:
         """``build(binding, *values)`` of frozen values, or what that gave for equal ones before."""
 
@@ -92,6 +95,9 @@ class Evaluate:
     def apply(self, primitive: Primitive, *arrays: Array) -> Arrays:
         return primitive.forward(*arrays)
 
+    def records(self, array: Array) -> bool:
+        return True
+
     def built(self, build: Callable[..., R], *values: object) -> R:
         return build(self, *values)
 
@@ -113,6 +119,9 @@ class Evaluate:
 
 class _WithoutAdapter(Evaluate):
     """The binding of the public functions, whose results carry no derivative of this library."""
+
+    def records(self, array: Array) -> bool:
+        return bool(getattr(array, "requires_grad", False))
 
     def apply(self, primitive: Primitive, *arrays: Array) -> Arrays:
         outputs = super().apply(primitive, *arrays)

@@ -9,7 +9,14 @@ from specgrad.gaps import GapRule, MaskedGap
 from specgrad.gauge import GaugePolicy, WarnGauge
 from specgrad.primitives import Eigh, TruncatedEigh
 from specgrad.results import EighResult, TruncatedEighResult
-from specgrad.solvers import DenseEigh, Solver, has_own_derivative, prepare, require_complete
+from specgrad.solvers import (
+    DenseEigh,
+    Solver,
+    eigenvalues_alone,
+    has_own_derivative,
+    prepare,
+    require_complete,
+)
 from specgrad.truncation import Truncation
 from specgrad.validation import hermitian_input
 
@@ -161,6 +168,9 @@ def eigvalsh(binding: Binding, a: Array, *, solver: Solver = DenseEigh(), check_
 
     Notes
     -----
+    No eigenvectors are computed where no derivative can be asked for: without an adapter outside `vjp` and
+    `jvp`, and of tensors that need no gradient, if the matrices are in host memory and are checked.
+
     Second derivatives are exact off ties, and finite but not exact at them, also of symmetric functions: for
     a sum of ``f(l)`` take the trace of `matrix_function`, whose second derivatives are exact there.
 
@@ -171,7 +181,12 @@ def eigvalsh(binding: Binding, a: Array, *, solver: Solver = DenseEigh(), check_
     >>> eigvalsh(np.array([[2.0, 1.0], [1.0, 2.0]]))
     array([1., 3.])
     """
-    return _decompose(binding, a, None, solver, None, WarnGauge(tolerance=None), check_finite)[0]
+    a, exactly_hermitian = hermitian_input(binding, a, "a", check_finite)
+    primitive = binding.built(_primitive, None, solver, None, WarnGauge(tolerance=None), exactly_hermitian)
+    alone = None
+    if exactly_hermitian is not None and not binding.records(a):
+        alone = eigenvalues_alone(solver, a, exactly_hermitian)
+    return binding.apply(primitive, a)[0] if alone is None else alone
 
 
 def _decompose(

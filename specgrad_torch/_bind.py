@@ -61,6 +61,11 @@ class TorchBinding(Evaluate):
                 return _by_operations(primitive, *arrays)
             return _Operation.apply(primitive, *arrays)
 
+    def records(self, array: Tensor) -> bool:
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return True
+        return not records_nothing() and (array.requires_grad or is_forward_mode())
+
     def view(self, array: Tensor) -> np.ndarray | None:
         return None if torch.compiler.is_compiling() else _views.VIEWS.view(array)
 

@@ -140,6 +140,8 @@ _UNREAD = dict.fromkeys(
         "test_a_variable_that_is_constant_up_to_rounding_is_named",
         "test_weights_must_not_be_negative_nor_all_zero",
         "test_weights_of_too_few_samples_are_named",
+        "test_no_derivative_no_eigenvectors",
+        "test_a_mistake_of_a_solver_is_not_taken_for_a_failure",
         "test_weights_differ_by_default_beyond_the_fourth_root_of_eps",
         "test_weights_are_large_or_small_beside_those_of_their_own_matrix",
         "test_an_infinite_entry_hides_no_other",

@@ -245,3 +245,17 @@ class WithoutHash:
 
 def test_a_solver_without_a_hash_works():
     torch.testing.assert_close(specgrad_torch.sqrtm(4 * torch.eye(3), solver=WithoutHash()), 2 * torch.eye(3))
+
+
+def test_eigenvectors_are_found_where_a_tensor_has_a_derivative():
+    a = matrices(SEPARATED)
+    expected = torch.linalg.eigvalsh(a)
+    torch.testing.assert_close(specgrad_torch.eigvalsh(a), expected, **ROUNDING)
+    with torch.no_grad():
+        torch.testing.assert_close(specgrad_torch.eigvalsh(a.clone().requires_grad_()), expected, **ROUNDING)
+    assert specgrad_torch.eigvalsh(a.clone().requires_grad_()).requires_grad
+    identity = torch.eye(a.shape[-1], dtype=a.dtype).expand_as(a)
+    with torch.autograd.forward_ad.dual_level():
+        dual = specgrad_torch.eigvalsh(torch.autograd.forward_ad.make_dual(a, identity))
+        tangent = torch.autograd.forward_ad.unpack_dual(dual).tangent
+    torch.testing.assert_close(tangent, torch.ones_like(expected), **ROUNDING)

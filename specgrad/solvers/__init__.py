@@ -6,7 +6,7 @@ also has ``vjp`` and ``jvp`` (see `PowerIteration`) brings its own derivative.
 
 from specgrad.solvers.dense import DenseEigh, DenseSVD
 from specgrad.solvers.fallback import Fallback
-from specgrad.solvers.guard import decompose, prepare
+from specgrad.solvers.guard import decompose, eigenvalues_alone, prepare
 from specgrad.solvers.newton_schulz import (
     AcceptResidual,
     ConvergenceWarning,
@@ -47,6 +47,7 @@ __all__ = [
     "Solver",
     "WarnResidual",
     "decompose",
+    "eigenvalues_alone",
     "has_own_derivative",
     "is_root_solver",
     "prepare",

@@ -1,6 +1,7 @@
 """What a solver is wrapped in that its input needs: a guard, the Hermitian part, a second try."""
 
 from dataclasses import dataclass
+from typing import cast
 
 from specgrad._array import hermitian_part, real_part
 from specgrad._namespace import is_complex, is_single, namespace
@@ -9,13 +10,14 @@ from specgrad.bind import Binding, Viewer
 from specgrad.solvers.fallback import is_convergence_failure, solve_one_by_one
 from specgrad.solvers.protocol import (
     ConvergenceError,
+    EigenvalueSolver,
     Solver,
     has_own_derivative,
     solved,
     without_looking,
 )
 
-__all__ = ["Guarded", "HermitianPart", "Rescued", "decompose", "prepare"]
+__all__ = ["Guarded", "HermitianPart", "Rescued", "decompose", "eigenvalues_alone", "prepare"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,6 +156,19 @@ def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:
         if isinstance(error, ConvergenceError) or not is_convergence_failure(error):
             raise
         return solve_one_by_one((solver,), a)
+
+
+def eigenvalues_alone(solver: Solver, a: Array, exactly_hermitian: bool) -> Array | None:
+    """The eigenvalues of finite matrices in host memory; None if the solver has no way to them, or fails."""
+    if not hasattr(solver, "eigenvalues"):
+        return None
+    try:
+        values = cast(EigenvalueSolver, solver).eigenvalues(a if exactly_hermitian else hermitian_part(a))
+    except Exception as error:
+        if not is_convergence_failure(error):
+            raise
+        return None
+    return values if _is_finite(values) else None
 
 
 def _is_finite(a: Array) -> bool:

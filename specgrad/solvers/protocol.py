@@ -8,6 +8,7 @@ from specgrad._typing import Array
 __all__ = [
     "ConvergenceError",
     "DifferentiatedSolver",
+    "EigenvalueSolver",
     "ResidualPolicy",
     "RootSolver",
     "Solver",
@@ -43,6 +44,13 @@ class Solver(Protocol):
         V : array, shape (..., n, n)
             Orthonormal eigenvectors in columns.
         """
+
+
+class EigenvalueSolver(Solver, Protocol):
+    """A solver that finds eigenvalues alone in less time."""
+
+    def eigenvalues(self, a: Array, /) -> Array:
+        """The first part of ``solve(a)``, to rounding."""
 
 
 class DifferentiatedSolver(Protocol):
