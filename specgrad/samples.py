@@ -34,18 +34,18 @@ def require_samples(x: Array, name: str, correction: float) -> None:
 
 
 def require_weights(weights: Array, x: Array) -> None:
-    """Raise unless there is one real weight for each sample, or for each of a matrix of the batch."""
+    """Raise unless there is one real weight for each sample, in batches that go with those of the data."""
     if not is_array(weights) or not is_floating(weights) or is_complex(weights):
         raise TypeError(
             "weights must be an array of a real floating dtype, one nonnegative number for each sample, "
             f"not {getattr(weights, 'dtype', type(weights).__name__)}: convert them to that of x, a mask too."
         )
-    needed = (*x.shape[:-2], x.shape[-1])
-    if tuple(weights.shape) not in (needed, needed[-1:]):
-        shared = f", or {needed[-1:]}," if len(needed) > 1 else ""
+    pairs = zip(reversed(weights.shape[:-1]), reversed(x.shape[:-2]), strict=False)
+    goes_with = weights.ndim and all(i == j or 1 in (i, j) for i, j in pairs)
+    if not goes_with or weights.shape[-1] != x.shape[-1]:
         raise ValueError(
-            f"weights has shape {tuple(weights.shape)}, and {needed}{shared} is needed: one for each sample "
-            f"of x, which has shape {tuple(x.shape)}."
+            f"weights has shape {tuple(weights.shape)}, and (..., {x.shape[-1]}) is needed, with batch axes "
+            f"that broadcast against those of x: one for each sample of x, which has shape {tuple(x.shape)}."
         )
 
 

@@ -39,9 +39,10 @@ def covariance(
     x : array, shape (..., p, m)
         ``p`` variables in rows and ``m`` samples, real or complex. float16 and bfloat16 are computed in
         float32, which is then the dtype of the result.
-    weights : array, shape (..., m) or (m,), optional
+    weights : array, shape (..., m), optional
         Relative importance of the samples, real and nonnegative; their scale does not matter.
-        Zero leaves a sample out; its entries must be finite all the same. (m,) is for the whole batch.
+        Zero leaves a sample out; its entries must be finite all the same. The axes of batches broadcast:
+        (m,) for a whole batch, or (k, m) for k covariances of the same samples.
     correction : float, default 1
         The normaliser is ``m - correction``, or with weights ``W - correction sum w^2 / W``, ``W = sum w``.
     eps : float, default 0

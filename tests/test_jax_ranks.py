@@ -72,7 +72,7 @@ def test_a_stack_has_a_gradient(name, options):
     assert np.isfinite(jax.grad(loss)(x)).all()
 
 
-@pytest.mark.parametrize("shape", [(2, 9), (9,)])
+@pytest.mark.parametrize("shape", [(2, 9), (9,), (3, 1, 9)])
 def test_weights_of_samples_and_of_variables(shape):
     weights, scales = np.ones(shape), np.ones(4)
 

@@ -57,11 +57,16 @@ def test_equal_weights_are_no_weights_and_a_zero_weight_leaves_a_sample_out(back
     np.testing.assert_allclose(left, backend.numpy(covariance(backend.array(x[:, kept]))), atol=1e-13)
 
 
-def test_weights_may_be_those_of_the_whole_batch(backend):
-    x, weights = backend.array(samples(shape=(2, 3, 6, 20))), weights_of(20)
-    repeated = np.broadcast_to(weights, (2, 3, 20)).copy()
-    found, expected = (backend.numpy(covariance(x, backend.array(w))) for w in (weights, repeated))
-    np.testing.assert_array_equal(found, expected)
+@pytest.mark.parametrize(
+    ("batch", "shape"), [((2, 3), (20,)), ((2, 3), (3, 20)), ((), (2, 3, 20)), ((3,), (2, 1, 20))]
+)
+def test_weights_and_data_broadcast(backend, batch, shape):
+    x, weights = samples(shape=(*batch, 6, 20)), weights_of(shape)
+    repeated = np.broadcast_to(x, (2, 3, 6, 20)).copy(), np.broadcast_to(weights, (2, 3, 20)).copy()
+    found, expected = (
+        backend.numpy(covariance(*map(backend.array, arrays))) for arrays in ((x, weights), repeated)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
 def test_weights_of_a_batch_have_each_a_scale_of_their_own(backend):

@@ -51,8 +51,9 @@ def test_gradient_of_the_covariance(backend, double, correction):
     check_gradient(covariance, x, hermitian=False, correction=correction)
     weights = backend.array(weights_of((2, 9)))
     check_gradient(covariance, x, weights, hermitian=False, radius=0.01, correction=correction, eps=0.1)
-    shared = backend.array(weights_of(9))
-    check_gradient(covariance, x, shared, hermitian=False, radius=0.01, correction=correction)
+    for data, shape in ((x, 9), (x, (3, 1, 9)), (x[0, ...], (3, 9)), (x[:1, ...], (3, 9))):
+        weights = backend.array(weights_of(shape))
+        check_gradient(covariance, data, weights, hermitian=False, radius=0.01, correction=correction)
 
 
 @pytest.mark.parametrize("options", WHITENINGS, ids=str)

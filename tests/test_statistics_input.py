@@ -190,10 +190,10 @@ def test_parameters_of_the_wrong_shape(backend):
         pca_denoise(x, weight, backend.array(np.ones(5)))
     with pytest.raises(ValueError, match="groups=4 does not divide the 6 variables"):
         zca_whiten(x, groups=4)
-    with pytest.raises(ValueError, match=r"weights has shape \(6,\), and \(40,\) is needed"):
+    with pytest.raises(ValueError, match=r"weights has shape \(6,\), and \(\.\.\., 40\) is needed"):
         covariance(x, weight)
-    with pytest.raises(ValueError, match=r"\(6,\), and \(2, 40\), or \(40,\), is needed"):
-        covariance(backend.array(samples(shape=(2, 6, 40))), weight)
+    with pytest.raises(ValueError, match=r"\(3, 40\), and .* broadcast against those of x"):
+        covariance(backend.array(samples(shape=(2, 6, 40))), backend.array(np.ones((3, 40))))
     with pytest.raises(TypeError, match=r"weights must be an array of a real floating"):
         covariance(x, backend.array(np.ones(40, dtype="int64")))
     with pytest.raises(TypeError, match=r"weights must be an array of a real floating"):

@@ -17,7 +17,7 @@ __all__ = ["Covariance", "PooledCovariance", "SpectralFilter"]
 
 @dataclass(frozen=True)
 class Covariance:
-    """``(x[, weights]) -> (C,)``, with ``eps`` on the diagonal; weights (m,) are those of the whole batch.
+    """``(x[, weights]) -> (C,)``, with ``eps`` on the diagonal; batch axes broadcast.
 
     Parameters
     ----------
@@ -34,22 +34,20 @@ class Covariance:
     portable: ClassVar[tuple[str, ...]] = portable_methods()
 
     def forward(self, *arrays: Array) -> Arrays:
-        return (plus_identity(covariance.forward(*_with_weights(arrays), self.correction), self.eps),)
+        return (plus_identity(covariance.forward(*_aligned(arrays), self.correction), self.eps),)
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
     ) -> tuple[Array | None, ...]:
         if cotangents[0] is None:
             return (None,) * len(arrays)
-        g_x, g_weights = covariance.vjp(*_with_weights(arrays), self.correction, cotangents[0])
-        if g_weights is not None and g_weights.ndim > arrays[1].ndim:
-            g_weights = namespace(g_x).sum(g_weights, axis=tuple(range(g_weights.ndim - 1)))
-        return (g_x, g_weights)[: len(arrays)]
+        found = covariance.vjp(*_aligned(arrays), self.correction, cotangents[0])
+        return tuple(_summed_to(tuple(x.shape), g) for x, g in zip(arrays, found, strict=False))
 
     def jvp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
     ) -> tuple[Array | None, ...]:
-        return (covariance.jvp(*_with_weights(arrays), self.correction, *_with_weights(tangents)),)
+        return (covariance.jvp(*_aligned(arrays), self.correction, *_aligned(tangents)),)
 
 
 @dataclass(frozen=True)
@@ -198,13 +196,26 @@ def _summed(gradient: Array, parameter: Array) -> Array:
     return xp.reshape(total if is_complex(parameter) else real_part(total), parameter.shape)
 
 
-def _with_weights(arrays: Arrays) -> tuple[Array, Array | None]:
-    """Data and weights, with as many axes of batches as the data, or None if there are none."""
+def _aligned(arrays: Arrays) -> tuple[Array, Array | None]:
+    """Data and weights with equally many batch axes, or None if there are no weights."""
     if len(arrays) == 1:
         return arrays[0], None
-    x, weights = arrays
-    axes = (1,) * (x.ndim - 1 - weights.ndim)
-    return x, namespace(x).reshape(weights, (*axes, *weights.shape)) if axes else weights
+    (x, weights), xp = arrays, namespace(arrays[0])
+    axes = max(x.ndim - 2, weights.ndim - 1)
+    ones = (1,) * axes
+    return (
+        xp.reshape(x, (*ones[: axes + 2 - x.ndim], *x.shape)),
+        xp.reshape(weights, (*ones[: axes + 1 - weights.ndim], *weights.shape)),
+    )
+
+
+def _summed_to(shape: tuple[int, ...], g: Array) -> Array:
+    """The cotangent of an array of this shape from that of a broadcast one."""
+    if tuple(g.shape) == shape:
+        return g
+    xp, more = namespace(g), g.ndim - len(shape)
+    broadcast = tuple(k for k in range(g.ndim) if k < more or shape[k - more] != g.shape[k])
+    return xp.reshape(xp.sum(g, axis=broadcast, keepdims=True), shape)
 
 
 def _upper_triangle(a: Array) -> Array:
