@@ -182,3 +182,26 @@ def test_the_ratios_near_the_ends_of_the_exponent_range_are_those_of_1(scale):
         float(reconstruction_ratio(c * a, c * (1 + 1e-6) * values, vectors)) for c in (scale, 1.0)
     )
     assert near == pytest.approx(of_one, rel=1e-6)
+
+
+@dataclass(frozen=True)
+class WithEigenvalues(DenseEigh):
+    """A solver whose eigenvalues alone are off, fail, or have another shape."""
+
+    factor: float = 1.0
+    shortened: bool = False
+
+    def eigenvalues(self, a):
+        values = self.factor * super().eigenvalues(a)
+        return values[..., 1:] if self.shortened else values
+
+
+def test_eigenvalues_alone_are_checked_too():
+    check_solver(WithEigenvalues(), np, sizes=(1, 2))
+    for solver, message in (
+        (WithEigenvalues(factor=1 + 1e-4), r"its eigenvalues\(a\) are .* n eps"),
+        (WithEigenvalues(factor=np.nan), r"its eigenvalues\(a\) fails"),
+        (WithEigenvalues(shortened=True), r"raises TypeError: .*eigenvalues of shape"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            check_solver(solver, np, sizes=(2,))

@@ -18,6 +18,7 @@ from specgrad.solvers.power_iteration import PowerIteration
 from specgrad.solvers.protocol import (
     ConvergenceError,
     DifferentiatedSolver,
+    EigenvalueSolver,
     ResidualPolicy,
     RootSolver,
     Solver,
@@ -37,6 +38,7 @@ __all__ = [
     "DenseEigh",
     "DenseSVD",
     "DifferentiatedSolver",
+    "EigenvalueSolver",
     "Fallback",
     "NewtonSchulz",
     "PowerIteration",

@@ -168,6 +168,11 @@ def eigenvalues_alone(solver: Solver, a: Array, exactly_hermitian: bool) -> Arra
         if not is_convergence_failure(error):
             raise
         return None
+    if tuple(values.shape) != tuple(a.shape[:-1]):
+        raise TypeError(
+            f"{solver!r} gave eigenvalues of shape {tuple(values.shape)} for a matrix of shape "
+            f"{tuple(a.shape)}, and {tuple(a.shape[:-1])} is needed."
+        )
     return values if _is_finite(values) else None
 
 

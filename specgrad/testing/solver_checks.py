@@ -1,11 +1,12 @@
 """What a solver must satisfy: LAPACK's residual ratios on every named spectrum."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from specgrad._array import adjoint, identity
 from specgrad._namespace import eps, is_array, namespace, smallest_normal
 from specgrad._typing import Array, Namespace
-from specgrad.solvers import Solver
+from specgrad.solvers import Solver, eigenvalues_alone
 from specgrad.testing._arrays import copied, is_unchanged, on_device
 from specgrad.testing.spectra import SPECTRA, Spectrum
 
@@ -26,9 +27,9 @@ def check_solver(
 ) -> None:
     """Check that a solver decomposes every named spectrum as well as LAPACK asks of itself.
 
-    For each spectrum, size and dtype: shapes and dtypes, ascending eigenvalues, both residual ratios, and
-    that the input is left as it was. For the last size and first dtype also without a batch axis, with two,
-    and with an empty batch.
+    For each spectrum, size and dtype: shapes and dtypes, ascending eigenvalues, both residual ratios, that
+    eigenvalues found alone are the same, and that the input is left as it was. For the last size and first
+    dtype also without a batch axis, with two, and with an empty batch.
 
     Parameters
     ----------
@@ -163,6 +164,26 @@ def _failure(solver: Solver, a: Array, allowed: float) -> str:
         worst = 0.0 if 0 in ratio.shape else float(xp.max(ratio))
         if not worst <= allowed:  # NaN fails
             return f"{name} is {worst:.3g}, and at most {allowed:g} is allowed."
+    return _failure_alone(solver, a, values, allowed) if hasattr(solver, "eigenvalues") else ""
+
+
+def _failure_alone(solver: Any, a: Array, values: Array, allowed: float) -> str:
+    """What is wrong with the eigenvalues that a solver gives without eigenvectors, empty if nothing is."""
+    xp, given = namespace(a), copied(a)
+    try:
+        alone = eigenvalues_alone(solver, given, exactly_hermitian=True)
+    except Exception as error:
+        return f"its eigenvalues(a) raises {type(error).__name__}: {error}"
+    if alone is None or not is_unchanged(given, a):
+        return f"its eigenvalues(a) {'fails' if alone is None else 'writes into its input'}."
+    if 0 in a.shape:
+        return ""
+    largest = xp.max(xp.abs(values), axis=-1, keepdims=True)
+    # Of a matrix near the end of the exponent range, the unit is not below its smallest step.
+    unit = a.shape[-1] * eps(a) * largest + smallest_normal(a)
+    worst = float(xp.max(xp.abs(alone - values) / unit))
+    if not worst <= allowed:
+        return f"its eigenvalues(a) are {worst:.3g} n eps |A| from those of solve(a), of {allowed:g} allowed."
     return ""
 
 
