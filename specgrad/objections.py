@@ -34,10 +34,11 @@ _DEPENDS = (
     "cotangent is rounding alone, and nothing is lost.)"
 )
 _UNEVEN = (
-    "The loss looks at eigenvectors of a repeated eigenvalue at {place}, and weighs its copies differently, "
-    "as one of V f(l) V^H does: the part of its gradient between these eigenvectors is lost, whatever the "
-    "gap rule. Use a matrix function in place of the composition, such as sqrtm(a), or sqrtm(a) @ V with a "
-    "constant V in place of V sqrt(l); gauge=RaiseGauge() finds the place."
+    "The loss looks at eigenvectors of a repeated eigenvalue (one within {width:.0e} of the largest) at "
+    "{place}, and weighs its copies differently, as one of V f(l) V^H does: the part of its gradient between "
+    "these eigenvectors is lost. Use a matrix function in place of the composition, such as sqrtm(a) or "
+    "matrix_function(a, FromDerivative(f, derivative)), or sqrtm(a) @ V with a constant V in place of "
+    "V sqrt(l); gauge=RaiseGauge() finds the place."
 )
 
 
@@ -117,7 +118,7 @@ def _unevenness(
     largest = as_row(xp.max(magnitudes, axis=-1, keepdims=True))
     larger = xp.maximum(as_row(magnitudes), as_column(magnitudes))
     # Zeros are no copies: in a covariance of few samples the data have no part in their eigenvectors.
-    equal = (xp.abs(differences(values)) <= _CUT.width(larger, largest, values)) & (
+    equal = (xp.abs(differences(values)) <= as_row(_TIES.tie_width(values))) & (
         larger > values.shape[-1] * eps(values) * largest
     )
     weights = xp.where(xp.isfinite(values_cotangent), values_cotangent, 0.0)
@@ -125,7 +126,9 @@ def _unevenness(
     unequal = xp.abs(differences(weights)) > allowed * as_row(xp.max(xp.abs(weights), axis=-1, keepdims=True))
     looked_at = xp.any(vectors_cotangent != 0, axis=-2)
     wrong = xp.any(equal & unequal & as_row(looked_at) & as_column(looked_at), axis=(-2, -1))
-    return _UNEVEN.format(place=place(first_index(wrong))) if bool(xp.any(wrong)) else None
+    if not bool(xp.any(wrong)):
+        return None
+    return _UNEVEN.format(width=_TIES.width(1.0, values), place=place(first_index(wrong)))
 
 
 def _may_have_ties(values: Array) -> bool:

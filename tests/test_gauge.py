@@ -65,7 +65,7 @@ def test_the_matrix_is_named(backend):
     turned[..., 1, 0], weighed[..., 0] = 1.0, 1.0
     with pytest.raises(GaugeError, match=r"at batch index \(1, 0\), whose largest entry is 1.0e\+00,"):
         pullback((None, backend.array(turned)))
-    with pytest.raises(GaugeError, match=r"repeated eigenvalue at batch index \(1, 0\), and weighs"):
+    with pytest.raises(GaugeError, match=r"repeated eigenvalue .* at batch index \(1, 0\), and weighs"):
         pullback((backend.array(weighed), vectors))
 
 

@@ -76,6 +76,8 @@ def test_unequal_weights_that_matter_are_seen(backend):
         weighed(backend, (1.0, 1.0, 3.0), (0.0, 1.0, 0.0), looked_at=(0, 1))
     with pytest.raises(GaugeError, match="weighs its copies differently"):
         weighed(backend, (1.0, 1 + 1e-12, 3.0), (0.0, 1.0, np.inf), looked_at=(0, 1))
+    with pytest.raises(GaugeError, match=r"within 2e-12 of the largest\) at"):  # as the default rule leaves out
+        weighed(backend, (1.0, 1 + 1e-10, 100.0), (0.0, 1.0, 0.0), looked_at=(0, 1))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,6 @@ def test_unequal_weights_that_matter_are_seen(backend):
         ((1.0, 1.0, 3.0), (1.0, 1.0 + 1e-5, 0.0), (0, 1)),  # as rounding may
         ((0.0, 1e-16, 3.0), (0.0, 1.0, 0.0), (0, 1)),  # of zeros
         ((0.0, 1e-15, 3.0), (0.0, 1.0, 0.0), (0, 1)),  # of zeros to the rounding of three eigenvalues
-        ((1e-13, 3e-13, 3.0), (0.0, 1.0, 0.0), (0, 1)),  # equal beside the largest, not beside each other
         ((1.0, 1.0, 3.0), (0.0, 0.0, 0.0), (0, 1)),  # all of them 0
         ((-2.0, 1.0, 2.0), (0.0, 1.0, 2.0), (0, 2)),  # of opposite sign
     ],
