@@ -26,7 +26,7 @@ from specgrad.bind import Evaluate, Primitive
 
 __all__ = ["JAX", "JaxBinding"]
 
-_NUMBERS = (type(None), bool, int, float, complex, str, np.generic)
+_NUMBERS = (type(None), bool, int, float, complex, str)
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class JaxBinding(Evaluate):
         )
 
     def total(self, term: Callable[..., Array], *stacks: Array) -> Array:
+        if not any(map(_is_staged, stacks)):  # a loop of JAX's would be compiled again for each call
+            return super().total(term, *stacks)
+
         def add(found: Array, slices: tuple[Array, ...]) -> tuple[Array, None]:
             return found + term(*slices), None
 
@@ -86,6 +89,18 @@ class _Rule:
         for _ in range(self.vmaps):
             function = jax.vmap(function)
         return function
+
+
+def _is_staged(array: Any) -> bool:
+    """Whether operations on an array go into a program, under however many derivatives and `jax.vmap`."""
+    while isinstance(array, jax.core.Tracer):
+        if hasattr(array, "primal"):
+            array = array.primal
+        elif hasattr(array, "batch_dim"):
+            array = array.val
+        else:
+            return True
+    return False
 
 
 def _varying_alike(arrays: Sequence[Array]) -> Sequence[Array]:
@@ -172,7 +187,7 @@ def _is_closed(part: Any) -> bool:
     """Whether a value, and each function that it holds, is made of numbers and of no array."""
     if isinstance(part, tuple):
         return all(map(_is_closed, part))
-    if isinstance(part, _NUMBERS):
+    if type(part) in _NUMBERS:  # one of NumPy is equal to one of Python's, and of another dtype in a program
         return True
     if functions := [layer for layer in _layers(part) if isinstance(layer, FunctionType)]:
         return all(map(_holds_numbers, functions))
@@ -193,7 +208,7 @@ def _holds_numbers(function: FunctionType) -> bool:
     held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     # Not by its own `__module__`, which a wrapper takes over.
     is_of_jax = str(function.__globals__["__name__"]).startswith("jax.")
-    return is_of_jax or all(isinstance(each, _NUMBERS) for each in held)
+    return is_of_jax or all(isinstance(each, (*_NUMBERS, np.generic)) for each in held)
 
 
 def _batch(

@@ -32,6 +32,7 @@ from specgrad_torch._modes import is_forward_mode, is_nested_forward_mode, recor
 __all__ = ["TORCH", "TorchBinding", "require_tensor"]
 
 R = TypeVar("R")
+_OTHERWISE = ", or use the function of specgrad"
 _BUILT: dict[tuple[Any, ...], Any] = {}
 _MOST = 256  # such as for a sweep over tolerances
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
@@ -43,7 +44,7 @@ class TorchBinding(Evaluate):
 
     def apply(self, primitive: Primitive, *arrays: Tensor) -> tuple[Tensor, ...]:
         for array in arrays:
-            require_tensor(array, "specgrad_torch", ", or use the function of specgrad")
+            require_tensor(array, "specgrad_torch", _OTHERWISE)
         with without_autocast(*arrays):
             if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
                 return _compiled(primitive, *arrays)
@@ -62,7 +63,8 @@ class TorchBinding(Evaluate):
             return _Operation.apply(primitive, *arrays)
 
     def records(self, array: Tensor) -> bool:
-        if torch._C._functorch.peek_interpreter_stack() is not None:
+        require_tensor(array, "specgrad_torch", _OTHERWISE)
+        if torch._C._functorch.peek_interpreter_stack() is not None or torch._C._is_any_autocast_enabled():
             return True
         return not records_nothing() and (array.requires_grad or is_forward_mode())
 

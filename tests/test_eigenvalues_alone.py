@@ -1,6 +1,7 @@
 """Eigenvalues are found without eigenvectors where no derivative can be asked for."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +40,31 @@ class Mistaken(Noting):
         raise RuntimeError("a mistake")
 
 
+class Twice(DenseEigh):
+    def solve(self, a):
+        values, vectors = super().solve(a)
+        return 2.0 * values, vectors
+
+
+@dataclass(frozen=True)
+class WithANumber:
+    eigenvalues: int = 3
+
+    def solve(self, a):
+        return DenseEigh().solve(a)
+
+
+@dataclass(frozen=True)
+class Answering:
+    answer: Any = field(compare=False)
+
+    def solve(self, a):
+        return DenseEigh().solve(a)
+
+    def eigenvalues(self, a):
+        return self.answer
+
+
 def matrices(dtype):
     return np.stack([random_hermitian(4, dtype, np.random.default_rng(seed)) for seed in (0, 1)])
 
@@ -70,6 +96,22 @@ def test_where_eigenvalues_alone_fail_all_is_computed(backend, kind):
 def test_a_mistake_of_a_solver_is_not_taken_for_a_failure(backend):
     with pytest.raises(RuntimeError, match="a mistake"):
         eigvalsh(backend.array(matrices("float64")), solver=Mistaken())
+
+
+def test_a_subclass_with_a_solve_of_its_own_is_asked_for_all(backend):
+    a = matrices("float64")
+    for solver, factor in ((Twice(), 2.0), (WithANumber(), 1.0)):
+        found = backend.numpy(eigvalsh(backend.array(a), solver=solver))
+        np.testing.assert_allclose(found, factor * np.linalg.eigvalsh(a), atol=1e-14)
+
+
+def test_an_answer_that_is_no_eigenvalues_is_named(backend):
+    a = backend.array(np.eye(2))
+    for answer in ([1.0, 1.0], backend.array(np.ones(3)), backend.array(np.ones(2, dtype="complex128"))):
+        with pytest.raises(
+            TypeError, match=r"Answering.* gave a .* and a real one of its kind, of shape \(2,\)"
+        ):
+            eigvalsh(a, solver=Answering(answer))
 
 
 def test_the_hermitian_part_of_what_is_hermitian_to_rounding(backend):

@@ -1,5 +1,8 @@
 """What is looked at inside and outside of JAX's compiler, and where gradients are."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pytest
 from backends import required
@@ -14,7 +17,7 @@ except ImportError:
 import jax.numpy as jnp
 
 import specgrad_jax
-from specgrad import EigenvalueFloor, EnergyRatio
+from specgrad import EigenvalueFloor, EnergyRatio, FromDerivative
 
 ROUNDING = 1e3 * np.finfo(np.float64).eps
 Q = np.linalg.qr(np.random.default_rng(6).standard_normal((4, 4)))[0]
@@ -85,6 +88,45 @@ def test_the_program_of_a_hessian_does_not_grow_with_the_matrix(options):
         return len(hessian.lower(jnp.eye(size)).as_text())
 
     assert length(6) < 1.1 * length(3)
+
+
+@pytest.mark.parametrize("second", [lambda f: jax.grad(lambda a: jnp.sum(jax.grad(f)(a) ** 2)), jax.hessian])
+def test_a_second_derivative_outside_jit_is_not_compiled_for_each_call(second, caplog):
+    derivative = second(lambda a: jnp.trace(specgrad_jax.expm(a)))
+    for scale in (1.0, 2.0, 3.0):
+        caplog.clear()
+        with jax.log_compiles():
+            derivative(scale * jnp.eye(3))
+    assert not [record for record in caplog.records if "Compiling" in record.message]
+
+
+def test_a_function_of_the_user_may_look_at_values_outside_jit():
+    def slope(x):
+        return 2 * x if bool(jnp.all(x > 0)) else -2 * x
+
+    square = FromDerivative(lambda x: x * x, slope)
+    found = jax.jvp(
+        jax.grad(lambda a: jnp.trace(specgrad_jax.matrix_function(a, square))), (A_TIE,), (A_TIE,)
+    )[1]
+    np.testing.assert_allclose(found, 2 * A_TIE, atol=ROUNDING)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    factor: Any
+
+    def __call__(self, values):
+        return self.factor * values
+
+    def divided_difference(self, x, y):
+        return self.factor + 0.0 * (x + y)
+
+
+def test_equal_numbers_of_two_libraries_are_two_functions():
+    a = jnp.eye(3, dtype=jnp.float32)
+    for factor in (0.5, np.float64(0.5), np.float32(0.5), 0.5):
+        found = jax.jit(lambda a, f=factor: specgrad_jax.matrix_function(a, Scaled(f)))(a)
+        np.testing.assert_allclose(found, 0.5 * a)
 
 
 @pytest.mark.parametrize("name", ["inv_sqrtm", "logm", "whitening_matrix"])

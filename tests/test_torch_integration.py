@@ -1,5 +1,6 @@
 """`eigh` inside PyTorch: mixed precision, activation checkpointing, pickling."""
 
+import contextlib
 import copy
 import dataclasses
 import pickle
@@ -218,10 +219,48 @@ def test_forward_mode_needs_no_recording():
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
 def test_a_trace_without_gradients_follows_its_input():
-    x = torch.randn(3, 9, dtype=torch.float64, generator=torch.manual_seed(0))
+    x = torch.randn(3, 8, dtype=torch.float64, generator=torch.manual_seed(0))
     with torch.no_grad():
         traced = torch.jit.trace(specgrad_torch.covariance, (x,), check_trace=False)
-        torch.testing.assert_close(traced(2 * x), 4 * specgrad_torch.covariance(x))
+        torch.testing.assert_close(traced(2 * x), 4 * torch.cov(x), rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_a_trace_in_double_precision_has_no_number_in_single():
+    x = torch.randn(3, 11, dtype=torch.float64, generator=torch.manual_seed(0)).requires_grad_()
+    for function in (
+        lambda x: specgrad_torch.covariance(x).pow(3).sum(),
+        lambda x: specgrad_torch.zca_whiten(x, truncation=None, eps=0.1).whitened.pow(3).sum(),
+        lambda x: specgrad_torch.covariance_pool(x, eps=0.1).pow(3).sum(),
+    ):
+        found, expected = (
+            torch.autograd.grad(f(x), x)[0] for f in (torch.jit.trace(function, (x,)), function)
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_eigenvalues_alone_are_those_of_a_tensor():
+    for context in (contextlib.nullcontext(), torch.no_grad()):
+        with context, pytest.raises(TypeError, match="convert it by torch"):
+            specgrad_torch.eigvalsh(np.eye(3))
+
+
+@dataclasses.dataclass(frozen=True)
+class ByProducts:
+    """A solver whose steps autocast would take to half precision."""
+
+    def solve(self, a):
+        return torch.linalg.eigh(a @ torch.eye(a.shape[-1]))
+
+    def eigenvalues(self, a):
+        return self.solve(a)[0]
+
+
+def test_eigenvalues_alone_are_not_in_half_precision_under_autocast():
+    a = torch.tensor([[1.001, 0.1], [0.1, 3.003]])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = specgrad_torch.eigvalsh(a, solver=ByProducts())
+    torch.testing.assert_close(found, torch.linalg.eigvalsh(a))
 
 
 @dataclasses.dataclass(frozen=True)

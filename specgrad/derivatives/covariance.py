@@ -48,18 +48,18 @@ def centre(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
 
 def second_moment(centred: Array, normaliser: float) -> Array:
     """``xc xc^H / N``, shape (..., p, p)."""
-    return (centred @ adjoint(centred)) * (1.0 / normaliser)
+    return (centred @ adjoint(centred)) / normaliser
 
 
 def second_moment_vjp(centred: Array, normaliser: float, cotangent: Array) -> Array:
     """The cotangent of ``x`` from that of ``xc xc^H / N``, which is Hermitian."""
-    return (cotangent * (2.0 / normaliser)) @ centred
+    return (2.0 * cotangent / normaliser) @ centred
 
 
 def second_moment_jvp(centred: Array, normaliser: float, tangent: Array) -> Array:
     """The tangent of ``xc xc^H / N`` from that of ``x`` or of ``xc``."""
     half = tangent @ adjoint(centred)
-    return (half + adjoint(half)) * (1.0 / normaliser)
+    return (half + adjoint(half)) / normaliser
 
 
 def forward(x: Array, weights: Array | None, correction: float) -> Array:

@@ -13,6 +13,7 @@ from specgrad.solvers.protocol import (
     EigenvalueSolver,
     Solver,
     has_own_derivative,
+    is_like,
     solved,
     without_looking,
 )
@@ -160,7 +161,7 @@ def decompose(solver: Solver, a: Array) -> tuple[Array, Array]:
 
 def eigenvalues_alone(solver: Solver, a: Array, exactly_hermitian: bool) -> Array | None:
     """The eigenvalues of finite matrices in host memory; None if the solver has no way to them, or fails."""
-    if not hasattr(solver, "eigenvalues"):
+    if not _finds_eigenvalues_alone(type(solver)):
         return None
     try:
         values = cast(EigenvalueSolver, solver).eigenvalues(a if exactly_hermitian else hermitian_part(a))
@@ -168,12 +169,21 @@ def eigenvalues_alone(solver: Solver, a: Array, exactly_hermitian: bool) -> Arra
         if not is_convergence_failure(error):
             raise
         return None
-    if tuple(values.shape) != tuple(a.shape[:-1]):
+    if not is_like(a, values) or tuple(values.shape) != tuple(a.shape[:-1]) or is_complex(values):
         raise TypeError(
-            f"{solver!r} gave eigenvalues of shape {tuple(values.shape)} for a matrix of shape "
-            f"{tuple(a.shape)}, and {tuple(a.shape[:-1])} is needed."
+            f"{solver!r} gave a {type(values).__name__} of shape {getattr(values, 'shape', None)} and dtype "
+            f"{getattr(values, 'dtype', None)} for the eigenvalues of a {type(a).__name__} of shape "
+            f"{tuple(a.shape)}, and a real one of its kind, of shape {tuple(a.shape[:-1])}, is needed."
         )
     return values if _is_finite(values) else None
+
+
+def _finds_eigenvalues_alone(kind: type) -> bool:
+    """Whether instances have a method for it, which a subclass with a `solve` of its own does not inherit."""
+    for base in kind.__mro__:
+        if "solve" in vars(base) or "eigenvalues" in vars(base):
+            return callable(vars(base).get("eigenvalues"))
+    return False
 
 
 def _is_finite(a: Array) -> bool:

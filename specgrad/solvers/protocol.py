@@ -14,6 +14,7 @@ __all__ = [
     "Solver",
     "failed",
     "has_own_derivative",
+    "is_like",
     "is_root_solver",
     "replaced",
     "require_complete",
@@ -123,7 +124,7 @@ def solved(solver: Solver, a: Array) -> tuple[Array, Array]:
     given = answer if isinstance(answer, tuple | list) else (answer,)
     if len(given) == 2:
         values, vectors = given
-        fits = _is_like(a, values) and _is_like(a, vectors) and vectors.shape == a.shape
+        fits = is_like(a, values) and is_like(a, vectors) and vectors.shape == a.shape
         if fits and values.shape == a.shape[:-1] and not is_complex(values):
             return values, vectors
     said = " and ".join(
@@ -155,7 +156,7 @@ def replaced(
     )
 
 
-def _is_like(a: Array, x: object) -> bool:
+def is_like(a: Array, x: object) -> bool:
     """Whether `x` is an array of the same library."""
     return type(x) is type(a) or (is_array(x) and namespace(x) is namespace(a))
 
