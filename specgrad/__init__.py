@@ -19,6 +19,7 @@ from specgrad.gaps import (
     TopNGap,
 )
 from specgrad.gauge import GaugeError, GaugeWarning, ProjectGauge, RaiseGauge, WarnGauge
+from specgrad.generalised import generalised_eigh
 from specgrad.gradients import DaleckiiKrein, NewtonSchulzGradient, ThroughEigenvectors, ThroughSolver
 from specgrad.matrix_functions import matrix_function, spectral_projector
 from specgrad.named_functions import expm, inv_sqrtm, logm, powm, sqrtm
@@ -107,6 +108,7 @@ __all__ = [
     "eigh",
     "eigvalsh",
     "expm",
+    "generalised_eigh",
     "inv_sqrtm",
     "jvp",
     "logm",

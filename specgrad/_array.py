@@ -25,6 +25,7 @@ __all__ = [
     "real_part",
     "real_product",
     "reciprocal",
+    "rounding_of",
     "take_columns",
 ]
 
@@ -119,6 +120,12 @@ def magnitude_scale(values: Array) -> Array:
         return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=device(values))
     largest = xp.max(xp.abs(values), axis=-1, keepdims=True)
     return xp.where(largest > smallest_normal(values) / eps(values), largest, 1.0)
+
+
+def rounding_of(values: Array) -> Array:
+    """What eigenvalues (..., n), at least one of them, may be off by rounding: ``n eps max|l|``, (..., 1)."""
+    xp = namespace(values)
+    return values.shape[-1] * eps(values) * xp.max(xp.abs(values), axis=-1, keepdims=True)
 
 
 def reciprocal(x: Array, where: Array) -> Array:

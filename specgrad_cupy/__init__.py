@@ -24,6 +24,7 @@ __all__ = [
     "eigh",
     "eigvalsh",
     "expm",
+    "generalised_eigh",
     "inv_sqrtm",
     "jvp",
     "logm",
@@ -45,6 +46,7 @@ denoising_matrix = _with_default_solver(specgrad.denoising_matrix, _AUTO)
 eigh = _with_default_solver(specgrad.eigh, _AUTO)
 eigvalsh = _with_default_solver(specgrad.eigvalsh, _AUTO)
 expm = _with_default_solver(specgrad.expm, _AUTO)
+generalised_eigh = _with_default_solver(specgrad.generalised_eigh, _AUTO)
 inv_sqrtm = _with_default_solver(specgrad.inv_sqrtm, _AUTO)
 logm = _with_default_solver(specgrad.logm, _AUTO)
 matrix_function = _with_default_solver(specgrad.matrix_function, _AUTO)

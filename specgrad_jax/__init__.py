@@ -10,6 +10,7 @@ __all__ = [
     "eigh",
     "eigvalsh",
     "expm",
+    "generalised_eigh",
     "inv_sqrtm",
     "logm",
     "matrix_function",
@@ -27,6 +28,7 @@ denoising_matrix = specgrad.denoising_matrix.bound(JAX)
 eigh = specgrad.eigh.bound(JAX)
 eigvalsh = specgrad.eigvalsh.bound(JAX)
 expm = specgrad.expm.bound(JAX)
+generalised_eigh = specgrad.generalised_eigh.bound(JAX)
 inv_sqrtm = specgrad.inv_sqrtm.bound(JAX)
 logm = specgrad.logm.bound(JAX)
 matrix_function = specgrad.matrix_function.bound(JAX)

@@ -10,6 +10,7 @@ __all__ = [
     "eigh",
     "eigvalsh",
     "expm",
+    "generalised_eigh",
     "inv_sqrtm",
     "logm",
     "matrix_function",
@@ -27,6 +28,7 @@ denoising_matrix = specgrad.denoising_matrix.bound(TORCH)
 eigh = specgrad.eigh.bound(TORCH)
 eigvalsh = specgrad.eigvalsh.bound(TORCH)
 expm = specgrad.expm.bound(TORCH)
+generalised_eigh = specgrad.generalised_eigh.bound(TORCH)
 inv_sqrtm = specgrad.inv_sqrtm.bound(TORCH)
 logm = specgrad.logm.bound(TORCH)
 matrix_function = specgrad.matrix_function.bound(TORCH)

@@ -31,7 +31,7 @@ FLOORS = (
     {"samples", "solvers"},
     {"gradients"},
     {"primitives"},
-    {"decompositions", "method", "transforms"},
+    {"decompositions", "generalised", "method", "transforms"},
     {"matrix_functions", "statistics"},
     {"named_functions"},
     {"denoising", "whitening"},

@@ -1,6 +1,7 @@
 """Primitives: a forward pass and its derivatives as one frozen value each."""
 
 from specgrad.primitives.eigh import Eigh, TruncatedEigh
+from specgrad.primitives.generalised_eigh import GeneralisedEigh
 from specgrad.primitives.matrix_function import ApplyFunction, Frechet
 from specgrad.primitives.square_root import SquareRoot
 from specgrad.primitives.standardised import Standardised
@@ -11,6 +12,7 @@ __all__ = [
     "Covariance",
     "Eigh",
     "Frechet",
+    "GeneralisedEigh",
     "PooledCovariance",
     "SpectralFilter",
     "SquareRoot",

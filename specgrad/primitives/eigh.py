@@ -1,5 +1,6 @@
 """The eigendecomposition of a Hermitian matrix as a primitive, and the truncated one as another."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -17,7 +18,7 @@ from specgrad.primitives._cotangents import add
 from specgrad.solvers import DifferentiatedSolver, Solver, decompose
 from specgrad.truncation import MaxRank, Truncation
 
-__all__ = ["Eigh", "Signal", "TruncatedEigh", "rank_by", "vjp_of_rule"]
+__all__ = ["Eigh", "Signal", "TruncatedEigh", "rank_by", "signal_of", "vjp_of_rule"]
 
 
 @dataclass(frozen=True)
@@ -203,14 +204,13 @@ def vjp_of_rule(
     g_vectors: Array | None,
 ) -> Array:
     """The cotangent of ``A`` by a gap rule, with its rounding floor if it has one."""
+    return eigh.vjp(values, vectors, g_values, g_vectors, gap, signal_of(gap, binding))
+
+
+def signal_of(gap: GapRule, binding: Binding) -> Callable[..., Array] | None:
+    """The rounding floor of a gap rule as a function, if it has one."""
     noise: RoundingFloor | None = getattr(gap, "noise", None)
-    if noise is None or g_vectors is None:
-        return eigh.vjp(values, vectors, g_values, g_vectors, gap)
-
-    def signal(*arrays: Array) -> Array:
-        return binding.apply(Signal(noise), *arrays)[0]
-
-    return eigh.vjp(values, vectors, g_values, g_vectors, gap, signal)
+    return None if noise is None else lambda *arrays: binding.apply(Signal(noise), *arrays)[0]
 
 
 def rank_by(truncation: Truncation, a: Array, values: Array, vectors: Array) -> Array:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, cast
 
-from specgrad._array import adjoint, as_row, hermitian_part
-from specgrad._namespace import eps, namespace
+from specgrad._array import adjoint, as_row, hermitian_part, rounding_of
+from specgrad._namespace import namespace
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import eigh
@@ -195,8 +195,7 @@ def _settled(domain: Domain | None, values: Array) -> tuple[Array, Array | float
     """
     if domain is None or values.shape[-1] == 0:
         return values, 0.0
-    xp = namespace(values)
-    rounding = values.shape[-1] * eps(values) * xp.max(xp.abs(values), axis=-1, keepdims=True)
+    rounding = rounding_of(values)
     return domain.settled(values, rounding), rounding
 
 

@@ -10,7 +10,7 @@ from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding, Primitive
 from specgrad.derivatives import covariance, spectral_filter
 from specgrad.portable import portable_methods
-from specgrad.primitives._cotangents import add
+from specgrad.primitives._cotangents import add, fitted
 
 __all__ = ["Covariance", "PooledCovariance", "SpectralFilter"]
 
@@ -42,7 +42,7 @@ class Covariance:
         if cotangents[0] is None:
             return (None,) * len(arrays)
         found = covariance.vjp(*_aligned(arrays), self.correction, cotangents[0])
-        return tuple(_summed_to(tuple(x.shape), g) for x, g in zip(arrays, found, strict=False))
+        return tuple(fitted(g, x) for g, x in zip(found, arrays, strict=False))
 
     def jvp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
@@ -207,15 +207,6 @@ def _aligned(arrays: Arrays) -> tuple[Array, Array | None]:
         xp.reshape(x, (*ones[: axes + 2 - x.ndim], *x.shape)),
         xp.reshape(weights, (*ones[: axes + 1 - weights.ndim], *weights.shape)),
     )
-
-
-def _summed_to(shape: tuple[int, ...], g: Array) -> Array:
-    """The cotangent of an array of this shape from that of a broadcast one."""
-    if tuple(g.shape) == shape:
-        return g
-    xp, more = namespace(g), g.ndim - len(shape)
-    broadcast = tuple(k for k in range(g.ndim) if k < more or shape[k - more] != g.shape[k])
-    return xp.reshape(xp.sum(g, axis=broadcast, keepdims=True), shape)
 
 
 def _upper_triangle(a: Array) -> Array:

@@ -1,0 +1,121 @@
+"""The eigendecomposition of a Hermitian matrix in a metric as a primitive."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from specgrad._array import (
+    adjoint,
+    as_column,
+    as_row,
+    device,
+    hermitian_part,
+    identity,
+    real_part,
+    rounding_of,
+)
+from specgrad._namespace import is_complex, namespace
+from specgrad._typing import Array, Arrays
+from specgrad.bind import Binding
+from specgrad.derivatives import generalised_eigh
+from specgrad.gaps import GapRule
+from specgrad.gauge import GaugePolicy
+from specgrad.portable import portable_methods
+from specgrad.primitives._cotangents import fitted
+from specgrad.primitives.eigh import signal_of
+from specgrad.solvers import Solver, decompose
+
+__all__ = ["GeneralisedEigh"]
+
+
+@dataclass(frozen=True)
+class GeneralisedEigh:
+    """``(A, B) -> (l, X, s)`` with ``A X = B X diag(l)`` and ``X^H B X = I``; batch axes broadcast.
+
+    ``s`` (..., n) are the eigenvalues of ``B`` scaled to a diagonal of ones, ascending. The scaling takes out
+    what units put into the condition number. Where they are not positive, ``l`` and ``X`` are NaN.
+
+    Parameters
+    ----------
+    solver : Solver
+        Decomposes the scaled ``B``, and ``A`` in its metric.
+    gap : GapRule
+        Gives the pair matrix of the derivative.
+    gauge : GaugePolicy
+        What to do with a cotangent that depends on the gauge.
+    """
+
+    solver: Solver
+    gap: GapRule
+    gauge: GaugePolicy
+
+    @cached_property
+    def portable(self) -> tuple[str, ...]:
+        return portable_methods(self.gap, self.gauge)
+
+    def forward(self, a: Array, b: Array) -> Arrays:
+        a, b = _alike(a, b)
+        whitener, spectrum = _whitener(self.solver, b)
+        values, vectors = decompose(self.solver, hermitian_part(adjoint(whitener) @ a @ whitener))
+        return values, whitener @ vectors, spectrum
+
+    def vjp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
+    ) -> tuple[Array | None, ...]:
+        (values, vectors, _), (g_values, g_vectors, _) = outputs, cotangents
+        if g_values is None and g_vectors is None:
+            return None, None
+        if 0 in vectors.shape:
+            xp = namespace(vectors)
+            return tuple(map(xp.zeros_like, arrays))
+        inner = None if g_vectors is None else self._in_eigenbasis(binding, outputs, g_values, g_vectors)
+        found = generalised_eigh.vjp(values, vectors, g_values, inner, self.gap)
+        return tuple(map(fitted, found, arrays))
+
+    def jvp(
+        self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
+    ) -> tuple[Array | None, ...]:
+        values, vectors, spectrum = outputs
+        fixed = namespace(spectrum).zeros_like(spectrum)  # nothing reads how it moves
+        if 0 in vectors.shape:
+            xp = namespace(values)
+            return xp.zeros_like(values), xp.zeros_like(vectors), fixed
+        tangent, metric_tangent = _alike(*tangents)
+        return *generalised_eigh.jvp(values, vectors, tangent, metric_tangent, self.gap), fixed
+
+    def _in_eigenbasis(
+        self, binding: Binding, outputs: Arrays, g_values: Array | None, g_vectors: Array
+    ) -> Array:
+        """``X^H gX``, without what is rounding in it, or against the gauge policy."""
+        values, vectors, spectrum = outputs
+        inner = adjoint(vectors) @ g_vectors
+        signal = signal_of(self.gap, binding)
+        if signal is not None:
+            even = hermitian_part(inner)
+            # Cotangents are off by more than their rounding: by the condition number of the metric.
+            condition = spectrum[..., -1:] / spectrum[..., :1]
+            inner = even + signal(values, inner - even, as_row(condition) * inner)
+        # In its own basis, in which eigenvectors are orthonormal.
+        return self.gauge.apply(values, identity(inner), (g_values, inner), binding)
+
+
+def _alike(*matrices: Array) -> Arrays:
+    """The matrices with as many batch axes each, and complex if one is, on which some libraries insist."""
+    axes = max(matrix.ndim for matrix in matrices)
+    dtype = next((matrix.dtype for matrix in matrices if is_complex(matrix)), matrices[0].dtype)
+    xp = namespace(matrices[0])
+    return tuple(
+        xp.astype(xp.reshape(matrix, (*(1,) * (axes - matrix.ndim), *matrix.shape)), dtype)
+        for matrix in matrices
+    )
+
+
+def _whitener(solver: Solver, b: Array) -> tuple[Array, Array]:
+    """``W`` with ``W^H B W = I``, NaN where there is none, and the eigenvalues of the scaled ``B``."""
+    if 0 in b.shape:
+        return b, namespace(b).zeros(b.shape[:-1], dtype=real_part(b).dtype, device=device(b))
+    xp = namespace(b)
+    variances = real_part(xp.linalg.diagonal(b))
+    scale = 1.0 / xp.sqrt(xp.where(variances > 0, variances, 1.0))
+    spectrum, vectors = decompose(solver, as_column(scale) * b * as_row(scale))
+    shrink = 1.0 / xp.sqrt(xp.where(spectrum > rounding_of(spectrum), spectrum, xp.nan))
+    return as_column(scale) * vectors * as_row(shrink), spectrum
