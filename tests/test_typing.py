@@ -52,6 +52,7 @@ def test_the_result_of_eigh_has_the_type_that_goes_with_its_truncation() -> None
     values, vectors = assert_type(sg.eigh(MATRIX), sg.EighResult)
     assert values.shape == (3,)
     assert vectors.shape == (3, 3)
+    assert assert_type(sg.generalised_eigh(MATRIX, MATRIX), sg.EighResult).eigenvalues.shape == (3,)
     assert assert_type(sg.eigh(MATRIX, truncation=sg.MaxRank(2)), sg.TruncatedEighResult).rank == 2
 
     def by_choice(truncation: Truncation | None) -> sg.EighResult | sg.TruncatedEighResult:
