@@ -31,6 +31,7 @@ from specgrad import (
     covariance,
     eigh,
     eigvalsh,
+    generalised_eigh,
     sqrtm,
 )
 from specgrad.solvers import DenseEigh
@@ -132,6 +133,13 @@ def test_choices_that_are_no_values_say_so(backend):
         eigh(a, gauge="raise")
     with pytest.raises(TypeError, match=r"gap is the class MaskedGap, and a value is needed.*MaskedGap\(\)"):
         eigh(a, gap=MaskedGap)
+
+
+def test_choices_in_a_metric_that_are_no_values_say_so(backend):
+    a = backend.array(np.eye(2))
+    for name, method in (("solver", "solve"), ("gap", "matrix"), ("gauge", "apply")):
+        with pytest.raises(TypeError, match=rf"{name} is 'x', and a value with a method {method}"):
+            generalised_eigh(a, a, **{name: "x"})
 
 
 def test_a_fallback_sees_checked_input(backend):

@@ -114,10 +114,10 @@ def test_finite_differences_of_a_real_matrix_and_a_complex_one(backend):
 
 def test_the_wider_precision_is_computed_in(backend):
     a, b, _ = pencil(APART, 10.0, "float32")
-    for first, second in (("float32", "float64"), ("float64", "float32")):
+    for first, second in (("float32", "float64"), ("float64", "float32"), ("complex64", "float64")):
         arrays = backend.array(a.astype(first)), backend.array(b.astype(second))
         output, pullback = vjp(generalised_eigh, *arrays)
-        assert backend.numpy(output.eigenvalues).dtype == np.float64
+        assert backend.numpy(output.eigenvectors).dtype == np.result_type(first, second)
         found = pullback(SquaredEigenvalues().cotangents(output))
         assert [backend.numpy(g).dtype for g in found] == [first, second]
 
@@ -222,13 +222,19 @@ def test_a_metric_that_is_not_definite_is_named(backend, dtype, metric):
         generalised_eigh(backend.array(np.eye(2, dtype=dtype)), backend.array(b))
 
 
+def test_a_metric_that_is_definite_by_rounding_alone_is_not(backend, real):
+    almost = 1.0 - np.finfo(real).epsneg
+    with pytest.raises(ValueError, match="b is not positive definite"):
+        generalised_eigh(*2 * [backend.array(np.array([[1.0, almost], [almost, 1.0]], dtype=real))])
+
+
+@pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("bad", [np.nan, 0.0, -1.0])
-def test_a_bad_metric_spoils_no_other_of_its_batch(backend, double, bad):
+def test_a_bad_matrix_spoils_no_other_of_its_batch(backend, double, bad, which):
     a, b, _ = pencil(APART, 10.0, double)
-    spoilt = b.copy()
-    spoilt[0, 0] = bad
-    loss, both = SquaredEigenvalues(), np.stack([spoilt, b])
-    found = gradients(backend, loss, np.stack([a, a]), both, check_finite=False)
+    loss, batches = SquaredEigenvalues(), (np.stack([a, a]), np.stack([b, b]))
+    batches[which][0, 0, 0] = bad if which else np.nan
+    found = gradients(backend, loss, *batches, check_finite=False)
     for measured, expected in zip(found, gradients(backend, loss, a, b), strict=True):
         assert not np.isfinite(measured[0]).any()
         np.testing.assert_allclose(measured[1], expected, rtol=1e-12, atol=1e-12 * largest(expected))
@@ -243,9 +249,43 @@ def test_pairs_that_do_not_go_together_are_named(backend):
         generalised_eigh(matrices[0], backend.array(np.zeros((2, 3))))
 
 
-def test_a_metric_that_is_not_hermitian_is_named(backend):
-    with pytest.raises(ValueError, match="b is not Hermitian"):
-        generalised_eigh(backend.array(np.eye(2)), backend.array(np.array([[1.0, 0.5], [0.0, 1.0]])))
+def test_what_is_not_hermitian_or_finite_is_named(backend):
+    good, skew, broken = np.eye(2), np.array([[1.0, 0.5], [0.0, 1.0]]), np.diag([1.0, np.nan])
+    for wrong, message in ((skew, "is not Hermitian"), (broken, "has NaN or infinite entries")):
+        with pytest.raises(ValueError, match=f"b {message}"):
+            generalised_eigh(backend.array(good), backend.array(wrong))
+        with pytest.raises(ValueError, match=f"a {message}"):
+            generalised_eigh(backend.array(wrong), backend.array(good))
+
+
+def test_arrays_of_two_libraries_are_named(backend):
+    ours = np.eye(2)
+    theirs = backend.array(ours)
+    if isinstance(theirs, np.ndarray):
+        pytest.skip("they are of one library")
+    with pytest.raises(TypeError, match="arrays of one library are needed"):
+        generalised_eigh(theirs, ours)
+
+
+def test_only_hermitian_tangents_count(backend, double):
+    a, b, _ = pencil(APART, 10.0, double)
+    arrays, move = (
+        (backend.array(a), backend.array(b)),
+        np.triu(random_hermitian(6, double, np.random.default_rng(5))),
+    )
+    _, full = jvp(generalised_eigh, arrays, (backend.array(move), backend.array(move)))
+    half = backend.array((move + move.conj().T) / 2)
+    _, expected = jvp(generalised_eigh, arrays, (half, half))
+    for x, y in zip(full, expected, strict=True):
+        np.testing.assert_allclose(backend.numpy(x), backend.numpy(y), atol=1e-12)
+
+
+def test_copies_of_an_eigenvalue_that_are_weighed_differently_are_seen_in_a_metric(backend):
+    a, b, _ = pencil(TIED, 10.0, "float64")
+    output, pullback = vjp(generalised_eigh, backend.array(a), backend.array(b), gauge=RaiseGauge())
+    cotangents = ClusterLoss(((0, 1),)).cotangents(output).eigenvectors
+    with pytest.raises(GaugeError, match="weighs its copies differently"):
+        pullback((backend.array(np.arange(6.0)), cotangents))
 
 
 def test_a_solver_with_a_derivative_of_its_own_is_refused(backend):

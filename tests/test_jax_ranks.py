@@ -83,6 +83,15 @@ def test_weights_of_samples_and_of_variables(shape):
     assert np.isfinite(jax.grad(loss)(SAMPLES)).all()
 
 
+def test_matrices_in_one_metric():
+    def loss(a, b):
+        return specgrad_jax.generalised_eigh(a, b).eigenvalues.sum()
+
+    one = MATRICES[(0,) * (MATRICES.ndim - 2)]
+    for pair in ((MATRICES, one), (one, MATRICES)):
+        assert all(np.isfinite(g).all() for g in jax.grad(loss, (0, 1))(*pair))
+
+
 @pytest.mark.parametrize("options", [{}, {"truncation": MaxRank(1)}], ids=str)
 def test_second_derivatives(options):
     hessian = jax.hessian(lambda a: specgrad_jax.inv_sqrtm(a, **options).sum())(MATRICES)

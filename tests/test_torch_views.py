@@ -150,6 +150,7 @@ CALLS = {
     "whole rank": lambda a: specgrad_torch.eigh(a, truncation=MaxRank(9)),
     "energy": lambda a: specgrad_torch.eigh(a, truncation=EnergyRatio(0.9)),
     "root": lambda a: (specgrad_torch.sqrtm(a),),
+    "metric": lambda a: specgrad_torch.generalised_eigh(a, a @ a),
     "truncated root": lambda a: (specgrad_torch.sqrtm(a, truncation=MaxRank(2)),),
     "whitening": lambda a: tuple(specgrad_torch.zca_whiten(a)),
     "denoising": lambda a: tuple(specgrad_torch.pca_denoise(a, truncation=MaxRank(2))),

@@ -83,6 +83,10 @@ class RecordingGradient(Recording):
         return DaleckiiKrein().jvp(function, at, tangent)
 
 
+def in_own_metric(a, **options):
+    return specgrad_torch.generalised_eigh(a, a @ a, **options)
+
+
 USERS = {
     "gap": lambda part: lambda a: loss(a, gap=part),
     "truncation": lambda part: lambda a: loss(a, truncation=part),
@@ -95,6 +99,9 @@ USERS = {
     ),
     "combined": lambda part: lambda a: loss(a, truncation=MaxRank(3) & part),
     "solver of whitening": lambda part: lambda a: specgrad_torch.zca_whiten(a, solver=part).whitened.sum(),
+    "gap in a metric": lambda part: lambda a: loss(a, in_own_metric, gap=part),
+    "gauge in a metric": lambda part: lambda a: loss(a, in_own_metric, gauge=part),
+    "solver in a metric": lambda part: lambda a: loss(a, in_own_metric, solver=part),
 }
 KINDS = {
     "gap": RecordingGap,
@@ -106,6 +113,9 @@ KINDS = {
     "cut": RecordingGap,
     "combined": RecordingTruncation,
     "solver of whitening": RecordingSolver,
+    "gap in a metric": RecordingGap,
+    "gauge in a metric": RecordingGauge,
+    "solver in a metric": RecordingSolver,
 }
 
 
@@ -191,6 +201,7 @@ EVALUATED = {
     primitives.ApplyFunction: specgrad_torch.expm,
     primitives.TruncatedEigh: lambda x: loss(x, truncation=EnergyRatio(0.9)),
     primitives.Eigh: loss,
+    primitives.GeneralisedEigh: lambda x: loss(x, in_own_metric),
 }
 
 

@@ -37,7 +37,7 @@ class GeneralisedEigh:
     Parameters
     ----------
     solver : Solver
-        Decomposes the scaled ``B``, and ``A`` in its metric.
+        Decomposes the scaled ``B``, and ``A`` in its metric, both Hermitian to rounding.
     gap : GapRule
         Gives the pair matrix of the derivative.
     gauge : GaugePolicy
@@ -55,7 +55,7 @@ class GeneralisedEigh:
     def forward(self, a: Array, b: Array) -> Arrays:
         a, b = _alike(a, b)
         whitener, spectrum = _whitener(self.solver, b)
-        values, vectors = decompose(self.solver, hermitian_part(adjoint(whitener) @ a @ whitener))
+        values, vectors = decompose(self.solver, adjoint(whitener) @ a @ whitener)
         return values, whitener @ vectors, spectrum
 
     def vjp(
