@@ -15,7 +15,7 @@ class EighResult(NamedTuple):
     eigenvalues : array, shape (..., n)
         Real, ascending, in the precision of the eigenvectors.
     eigenvectors : array, shape (..., n, n)
-        Orthonormal columns, in the metric where there is one; column ``j`` belongs to ``eigenvalues[..., j]``.
+        Columns, orthonormal in the metric if there is one; column ``j`` belongs to ``eigenvalues[..., j]``.
     """
 
     eigenvalues: Array
