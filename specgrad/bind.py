@@ -48,6 +48,9 @@ class Binding(Viewer, Protocol):
     def inner(self, primitive: "Primitive") -> "Primitive":
         """The primitive, as this binding evaluates one that is part of another."""
 
+    def taken(self, array: Array) -> Array:
+        """The array, as one of the framework if it takes those of another library for constants."""
+
     def total(self, term: Callable[..., Array], *stacks: Array) -> Array:
         """The sum of ``term(*slices)`` over the slices of arrays along their first axes, one at a time."""
 
@@ -106,6 +109,9 @@ class Evaluate:
 
     def inner(self, primitive: Primitive) -> Primitive:
         return primitive
+
+    def taken(self, array: Array) -> Array:
+        return array
 
     def total(self, term: Callable[..., Array], *stacks: Array) -> Array:
         found = term(*(stack[0, ...] for stack in stacks))

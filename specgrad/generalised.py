@@ -41,8 +41,8 @@ def generalised_eigh(
         precisions is computed in. Its condition number counts once it is scaled to a diagonal of ones, so
         units do not matter; where that exceeds ``1/(n eps)``, it counts as singular.
     gap : GapRule, default MaskedGap()
-        What stands for ``1/(l_j - l_i)`` in the derivative, as in `eigh`. Its rounding floor is raised by the
-        condition number of `b`, of which cotangents are off.
+        What stands for ``1/(l_j - l_i)`` in the derivative, as in `eigh`. Its rounding floor is raised for
+        metrics of large condition number, of which cotangents are off by a share.
     solver : Solver, default DenseEigh()
         Decomposes `b`, and `a` in its metric.
     gauge : GaugePolicy, default WarnGauge()
@@ -71,9 +71,11 @@ def generalised_eigh(
 
     Notes
     -----
-    Errors of eigenvalues are of size ``eps max|l|`` times the condition number of `b`. For the eigenvalues
-    of smallest magnitude, as of the lowest vibrations, exchange the matrices, if `a` is positive definite:
-    ``generalised_eigh(b, a)`` has the reciprocals. This also is the way if `b` is singular or indefinite.
+    Errors of eigenvalues are ``eps max|l|`` times the condition number of `b` at most, about, and far less
+    where eigenvectors have little part in what makes it large. For the eigenvalues of smallest magnitude, as
+    of the lowest vibrations, exchange the matrices, if `a` is positive definite: ``generalised_eigh(b, a)``
+    has the reciprocals. This also is the way if `b` is singular or indefinite. Eigenvalues closer than an
+    eighth of that bound count as equal where a loss is looked at, as they do within a tie of `eigh`.
 
     References
     ----------
@@ -96,6 +98,7 @@ def generalised_eigh(
     """
     a, _ = hermitian_input(binding, a, "a", check_finite)
     b, _ = hermitian_input(binding, b, "b", check_finite)
+    a, b = binding.taken(a), binding.taken(b)
     _require_pair(a, b)
     outputs = binding.apply(binding.built(_primitive, gap, solver, gauge), *_in_wider_precision(a, b))
     if check_finite and (spectrum := binding.view(outputs[-1])) is not None:
@@ -148,9 +151,10 @@ def _require_definite(spectrum: Array) -> None:
         return
     index = first_index(singular)
     raise ValueError(
-        f"b is not positive definite: the matrix at {place(index)}, scaled to a diagonal of ones, has an "
-        f"eigenvalue of {float(smallest[index]):.1e}, with magnitudes up to {float(largest[index]):.1e}. "
+        f"b is not positive definite to rounding: the matrix at {place(index)}, scaled to a diagonal of ones, "
+        f"has an eigenvalue of {float(smallest[index]):.1e}, with magnitudes up to {float(largest[index]):.1e}. "
         "If a is positive definite, exchange them: generalised_eigh(b, a) has the reciprocals of the "
         "eigenvalues. If both are singular for the same vectors, as covariances of dependent variables are, "
-        "pass Q^H a Q and Q^H b Q with a constant orthonormal basis Q of the rest."
+        "pass Q^H a Q and Q^H b Q with a constant orthonormal basis Q of the rest. Else compute in double "
+        "precision, or add to the diagonal of b what is small beside its eigenvalues and no rounding."
     )

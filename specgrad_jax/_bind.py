@@ -40,6 +40,9 @@ class JaxBinding(Evaluate):
             _operation.bind(*operands, rule=rule) if _is_closed(primitive) else _open(rule, *operands)
         )
 
+    def taken(self, array: Array | np.ndarray) -> Array:
+        return jax.numpy.asarray(array) if isinstance(array, np.ndarray) else array
+
     def total(self, term: Callable[..., Array], *stacks: Array) -> Array:
         if not any(map(_is_staged, stacks)):  # a loop of JAX's would be compiled again for each call
             return super().total(term, *stacks)

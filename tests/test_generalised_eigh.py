@@ -106,6 +106,22 @@ def test_subspaces_of_closing_pairs_are_right_to_the_condition_of_the_metric(
         assert largest(error) < 64 * np.finfo(double).eps * condition * largest(expected)
 
 
+def test_close_eigenvalues_that_a_metric_tells_apart_keep_their_gradient(backend, double):
+    values, condition = np.array([1.0, 1.0 + 1e-6, 2.0, 3.0, 4.0, 5.0]), 1e8
+    a, b, frame = pencil(values, condition, double)
+    weight, image = random_hermitian(6, double, np.random.default_rng(1)), np.exp(-values)
+    # tr(W X exp(-L) X^H), of which the floor sees as little between the first two as of rounding.
+    (found, vectors), pullback = vjp(generalised_eigh, backend.array(a), backend.array(b))
+    found, vectors = backend.numpy(found), backend.numpy(vectors)
+    product = frame @ weight @ frame.conj().T @ vectors
+    cotangents = -np.exp(-found) * np.sum(vectors.conj() * product, axis=0).real, 2 * product * np.exp(-found)
+    (measured, _) = pullback(tuple(map(backend.array, cotangents)))
+    gaps = values - values[:, None] + np.eye(6)
+    expected = weight * np.where(np.eye(6, dtype=bool), -image, (image - image[:, None]) / gaps)
+    error = frame.conj().T @ backend.numpy(measured) @ frame - expected
+    assert largest(error) < 1e-2 * largest(expected)  # 1e-6 is ten times what the metric can tell apart
+
+
 @pytest.mark.parametrize("gap", [MaskedGap(), BroadenedGap(1e-2), PowerIterationGap(19)], ids=repr)
 def test_in_the_metric_of_the_identity_it_is_the_ordinary_problem(backend, dtype, gap):
     a = pencil(TIED, 10.0, dtype)[0]

@@ -27,7 +27,9 @@ def test_a_loss_that_depends_on_the_basis_of_a_tie_is_seen_whatever_the_units(ba
 )
 def test_a_metric_that_is_not_definite_is_named(backend, dtype, metric):
     b = np.stack([np.eye(2), metric]).astype(dtype)
-    with pytest.raises(ValueError, match=r"b is not positive definite: .* batch index \(1,\).*exchange"):
+    with pytest.raises(
+        ValueError, match=r"b is not positive definite to rounding: .* batch index \(1,\).*exchange"
+    ):
         generalised_eigh(backend.array(np.eye(2, dtype=dtype)), backend.array(b))
 
 
@@ -76,6 +78,16 @@ def test_arrays_of_two_libraries_are_named(backend):
         pytest.skip("they are of one library")
     with pytest.raises(TypeError, match="arrays of one library are needed"):
         generalised_eigh(theirs, ours)
+
+
+@pytest.mark.parametrize("condition", [1e8, 1e11])
+def test_a_loss_of_the_basis_of_a_tie_is_seen_where_the_metric_splits_it(backend, double, condition):
+    for seed in range(3):
+        a, b, _ = pencil(TIED, condition, double, seed)
+        output, pullback = vjp(generalised_eigh, backend.array(a), backend.array(b), gauge=RaiseGauge())
+        cotangents = ClusterLoss(((0,),), seed).cotangents(output)
+        with pytest.raises(GaugeError, match="depends on the phase"):
+            pullback(cotangents)
 
 
 def test_copies_of_an_eigenvalue_that_are_weighed_differently_are_seen_in_a_metric(backend):

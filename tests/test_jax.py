@@ -277,6 +277,11 @@ def test_half_precision_is_computed_in_single():
     assert (gradient == jnp.eye(2)).all()
 
 
+def test_a_metric_of_numpy_is_taken():
+    gradient = jax.jit(jax.grad(lambda a: specgrad_jax.generalised_eigh(a, 2 * np.eye(4)).eigenvalues.sum()))
+    np.testing.assert_allclose(gradient(A_TIE), np.eye(4) / 2, atol=ROUNDING)
+
+
 def test_arrays_of_numpy_are_taken():
     assert isinstance(specgrad_jax.eigvalsh(A_TIE), jax.Array)
 
