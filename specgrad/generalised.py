@@ -151,8 +151,8 @@ def _require_definite(spectrum: Array) -> None:
         return
     index = first_index(singular)
     raise ValueError(
-        f"b is not positive definite to rounding: the matrix at {place(index)}, scaled to a diagonal of ones, "
-        f"has an eigenvalue of {float(smallest[index]):.1e}, with magnitudes up to {float(largest[index]):.1e}. "
+        f"b is not positive definite to rounding: the matrix at {place(index)}, scaled to a diagonal of ones "
+        f"has an eigenvalue of {float(smallest[index]):.1e} beside one of {float(largest[index]):.1e}. "
         "If a is positive definite, exchange them: generalised_eigh(b, a) has the reciprocals of the "
         "eigenvalues. If both are singular for the same vectors, as covariances of dependent variables are, "
         "pass Q^H a Q and Q^H b Q with a constant orthonormal basis Q of the rest. Else compute in double "
