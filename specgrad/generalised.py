@@ -100,13 +100,17 @@ def generalised_eigh(
     b, _ = hermitian_input(binding, b, "b", check_finite)
     a, b = binding.taken(a), binding.taken(b)
     _require_pair(a, b)
-    outputs = binding.apply(binding.built(_primitive, gap, solver, gauge), *_in_wider_precision(a, b))
+    alike = tuple(a.shape) == tuple(b.shape) and is_complex(a) == is_complex(b)
+    primitive = binding.built(_primitive, gap, solver, gauge, alike)
+    outputs = binding.apply(primitive, *_in_wider_precision(a, b))
     if check_finite and (spectrum := binding.view(outputs[-1])) is not None:
         _require_definite(spectrum)
     return EighResult(*outputs[:2])
 
 
-def _primitive(binding: Binding, gap: GapRule, solver: Solver, gauge: GaugePolicy) -> GeneralisedEigh:
+def _primitive(
+    binding: Binding, gap: GapRule, solver: Solver, gauge: GaugePolicy, alike: bool
+) -> GeneralisedEigh:
     require_method(gap, "matrix", "gap", "MaskedGap()")
     require_method(solver, "solve", "solver", "DenseEigh()")
     require_method(gauge, "apply", "gauge", "RaiseGauge()")
@@ -115,7 +119,7 @@ def _primitive(binding: Binding, gap: GapRule, solver: Solver, gauge: GaugePolic
             f"{solver!r} differentiates its own steps, which know no metric: use solver=DenseEigh() with a "
             "gap rule, such as PowerIterationGap(19)."
         )
-    return GeneralisedEigh(solver=prepare(solver, None, binding), gap=gap, gauge=gauge)
+    return GeneralisedEigh(solver=prepare(solver, None, binding), gap=gap, gauge=gauge, alike=alike)
 
 
 def _require_pair(a: Array, b: Array) -> None:

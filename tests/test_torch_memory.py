@@ -48,6 +48,19 @@ def test_outputs_are_all_that_is_saved_for_backward(truncation):
     assert not any(isinstance(x, torch.Tensor) for x in kept_aside)
 
 
+def test_a_decomposition_in_a_metric_saves_its_outputs_alone():
+    a, b = matrices(RAGGED).requires_grad_(), matrices(RAGGED)
+    b = (torch.eye(a.shape[-1], dtype=a.dtype) + b @ b).requires_grad_()
+    saved, outputs = saved_for_backward(specgrad_torch.generalised_eigh, a, b)
+    assert [x.shape for x in saved if x.shape == a.shape] == [outputs.eigenvectors.shape]
+    total = outputs.eigenvalues.sum() + outputs.eigenvectors.abs().sum()
+    before = torch.autograd.grad(total, (a, b), retain_graph=True)
+    with torch.no_grad():
+        a.mul_(2)
+        b.mul_(2)  # as by an optimiser before the backward pass
+    assert all(map(torch.equal, before, torch.autograd.grad(total, (a, b))))
+
+
 def test_under_vmap_what_no_derivative_reads_is_not_saved_either():
     a = matrices(RAGGED).requires_grad_()
     root = partial(specgrad_torch.sqrtm, check_finite=False)

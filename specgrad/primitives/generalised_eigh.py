@@ -48,11 +48,19 @@ class GeneralisedEigh:
         Gives the pair matrix of the derivative.
     gauge : GaugePolicy
         What to do with a cotangent that depends on the gauge.
+    alike : bool
+        Whether the two matrices have one shape, and are both complex or neither. Else cotangents are fitted
+        to the inputs, which are kept for that.
     """
 
     solver: Solver
     gap: GapRule
     gauge: GaugePolicy
+    alike: bool
+
+    @property
+    def unread_inputs(self) -> tuple[int, ...]:
+        return (0, 1) if self.alike else ()
 
     @cached_property
     def portable(self) -> tuple[str, ...]:
@@ -71,11 +79,11 @@ class GeneralisedEigh:
         if g_values is None and g_vectors is None:
             return None, None
         if 0 in vectors.shape:
-            xp = namespace(vectors)
-            return tuple(map(xp.zeros_like, arrays))
+            zero = namespace(vectors).zeros_like(vectors)
+            return self._fitted((zero, zero), arrays)
         inner = None if g_vectors is None else self._in_eigenbasis(binding, outputs, g_values, g_vectors)
         found = generalised_eigh.vjp(values, vectors, g_values, inner, self.gap)
-        return tuple(map(fitted, found, arrays))
+        return self._fitted(found, arrays)
 
     def jvp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
@@ -87,6 +95,9 @@ class GeneralisedEigh:
             return xp.zeros_like(values), xp.zeros_like(vectors), fixed
         tangent, metric_tangent = _alike(*tangents)
         return *generalised_eigh.jvp(values, vectors, tangent, metric_tangent, self.gap), fixed
+
+    def _fitted(self, cotangents: Arrays, arrays: Arrays) -> tuple[Array, ...]:
+        return cotangents if self.alike else tuple(map(fitted, cotangents, arrays))
 
     def _in_eigenbasis(
         self, binding: Binding, outputs: Arrays, g_values: Array | None, g_vectors: Array
