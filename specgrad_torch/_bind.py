@@ -121,13 +121,15 @@ def require_tensor(x: object, name: str, otherwise: str = "") -> None:
 def _fill_caches() -> None:
     """Look up what the core keeps for each type of arrays and for each dtype.
 
-    Dynamo cannot trace these look-ups, so they are done before anything is compiled.
+    Dynamo cannot trace these look-ups, nor write what it finds beside what is known of other libraries, so
+    they are done before anything is compiled.
     """
-    for array in (torch.empty(0, device="cpu"), torch.nn.Parameter(torch.empty(0, device="cpu"))):
-        namespace(array)
-        is_array(array)
     for dtype in _DTYPES:
-        is_floating(torch.empty(0, dtype=dtype, device="cpu"))
+        tensor = torch.empty(0, dtype=dtype, device="cpu")
+        for array in (tensor, torch.nn.Parameter(tensor)):
+            namespace(array)
+            is_array(array)
+            is_floating(array)
 
 
 _fill_caches()

@@ -193,11 +193,14 @@ def test_evaluation_decomposes_nothing(layer):
     assert SHAPES == []
 
 
-def test_a_layer_is_compiled_before_anything_else_has_run():
-    """What is looked up once for a type of arrays, the compiler cannot follow."""
+@pytest.mark.parametrize("before", ["", "specgrad.eigh(array_api_strict.eye(2))"])
+def test_a_layer_is_compiled_before_anything_else_has_run(before):
+    """What is looked up once for a type of arrays, the compiler can neither follow nor write."""
     code = (
-        "import torch\n"
+        "import array_api_strict, torch\n"
+        "import specgrad\n"
         "from specgrad_torch.nn import ZCAWhitening\n"
+        f"{before}\n"
         "layer = torch.compile(ZCAWhitening(3), fullgraph=True, backend='eager')\n"
         "assert layer(torch.randn(8, 3)).isfinite().all()\n"
     )
