@@ -41,8 +41,8 @@ def generalised_eigh(
         precisions is computed in. Its condition number counts once it is scaled to a diagonal of ones, so
         units do not matter; where that exceeds ``1/(n eps)``, it counts as singular.
     gap : GapRule, default MaskedGap()
-        What stands for ``1/(l_j - l_i)`` in the derivative, as in `eigh`. Its rounding floor is raised for
-        metrics of large condition number, of which cotangents are off by a share.
+        What stands for ``1/(l_j - l_i)`` in the derivative, as in `eigh`. If it has a rounding floor, what an
+        ill-conditioned metric makes of rounding is left out as well.
     solver : Solver, default DenseEigh()
         Decomposes `b`, and `a` in its metric.
     gauge : GaugePolicy, default WarnGauge()
@@ -71,11 +71,12 @@ def generalised_eigh(
 
     Notes
     -----
-    Errors of eigenvalues are ``eps max|l|`` times the condition number of `b` at most, about, and far less
-    where eigenvectors have little part in what makes it large. For the eigenvalues of smallest magnitude, as
-    of the lowest vibrations, exchange the matrices, if `a` is positive definite: ``generalised_eigh(b, a)``
-    has the reciprocals. This also is the way if `b` is singular or indefinite. Eigenvalues closer than an
-    eighth of that bound count as equal where a loss is looked at, as they do within a tie of `eigh`.
+    Errors of eigenvalues are about eps times the condition number of `b` times ``max|l|`` in the worst case,
+    and far smaller where eigenvectors have no large coefficients in the directions in which `b` is small.
+    Eigenvalues that may be equal by these errors, which are estimated for each, count as equal to a gauge
+    policy. For the eigenvalues of smallest magnitude, as of the lowest vibrations, exchange the matrices, if
+    `a` is positive definite: ``generalised_eigh(b, a)`` has the reciprocals. This also is the way if `b` is
+    singular or indefinite.
 
     References
     ----------
@@ -103,8 +104,8 @@ def generalised_eigh(
     alike = tuple(a.shape) == tuple(b.shape) and is_complex(a) == is_complex(b)
     primitive = binding.built(_primitive, gap, solver, gauge, alike)
     outputs = binding.apply(primitive, *_in_wider_precision(a, b))
-    if check_finite and (spectrum := binding.view(outputs[-1])) is not None:
-        _require_definite(spectrum)
+    if check_finite and (spectrum := binding.view(outputs[2])) is not None:
+        _require_definite(namespace(spectrum).reshape(spectrum, tuple(b.shape[:-1])))
     return EighResult(*outputs[:2])
 
 
@@ -154,9 +155,10 @@ def _require_definite(spectrum: Array) -> None:
     if not bool(xp.any(singular)):
         return
     index = first_index(singular)
+    found, beside = float(smallest[index]), float(largest[index])
     raise ValueError(
-        f"b is not positive definite to rounding: the matrix at {place(index)}, scaled to a diagonal of ones "
-        f"has an eigenvalue of {float(smallest[index]):.1e} beside one of {float(largest[index]):.1e}. "
+        f"b is not positive definite to rounding: the matrix at {place(index)}, scaled to a diagonal of "
+        f"ones where that is positive, has an eigenvalue of {found:.1e} beside one of {beside:.1e}. "
         "If a is positive definite, exchange them: generalised_eigh(b, a) has the reciprocals of the "
         "eigenvalues. If both are singular for the same vectors, as covariances of dependent variables are, "
         "pass Q^H a Q and Q^H b Q with a constant orthonormal basis Q of the rest. Else compute in double "

@@ -26,19 +26,20 @@ _TIES, _CUT = MaskedGap(), MaskedCut()
 
 _DEPENDS = (
     "The loss depends on the phase of an eigenvector, or on the basis inside a repeated eigenvalue (one "
-    "within {width:.0e} of the largest), which the matrix does not determine: a part of relative size "
-    "{size:.1e} of the cotangent of the eigenvectors at {place}, whose largest entry is {largest:.1e}, has "
-    "no gradient, and what the gap rule makes of it is arbitrary (the default makes it 0). Write the loss "
-    "in projectors v v^H of whole clusters, or with a matrix function; gauge=RaiseGauge() finds the place, "
-    "gauge=ProjectGauge() removes the part. (Where the loss is stationary in the eigenvectors, their "
-    "cotangent is rounding alone, and nothing is lost.)"
+    "within {width:.0e} of the largest; in a metric, within its rounding), which the matrix does not "
+    "determine: a part of relative size {size:.1e} of the cotangent of the eigenvectors at {place}, whose "
+    "largest entry is {largest:.1e}, has no gradient, and what the gap rule makes of it is arbitrary (the "
+    "default makes it 0 within that width). Write the loss in projectors v v^H of whole clusters, or with a "
+    "matrix function; gauge=RaiseGauge() finds the place, gauge=ProjectGauge() removes the part. (Where the "
+    "loss is stationary in the eigenvectors, their cotangent is rounding alone, and nothing is lost.)"
 )
 _UNEVEN = (
-    "The loss looks at eigenvectors of a repeated eigenvalue (one within {width:.0e} of the largest) at "
-    "{place}, and weighs its copies differently, as one of V f(l) V^H does: the part of its gradient between "
-    "these eigenvectors is lost. Use a matrix function in place of the composition, such as sqrtm(a) or "
-    "matrix_function(a, FromDerivative(f, derivative)), or sqrtm(a) @ V with a constant V in place of "
-    "V sqrt(l); gauge=RaiseGauge() finds the place."
+    "The loss looks at eigenvectors of a repeated eigenvalue (one within {width:.0e} of the largest; in a "
+    "metric, within its rounding) at {place}, and weighs its copies differently, as one of V f(l) V^H does: "
+    "the part of its gradient between these eigenvectors is lost. Use a matrix function in place of the "
+    "composition, such as sqrtm(a) or matrix_function(a, FromDerivative(f, derivative)), or sqrtm(a) @ V "
+    "with a constant V in place of V sqrt(l); in a metric B, W f(W A W) W with W = inv_sqrtm(B). "
+    "gauge=RaiseGauge() finds the place."
 )
 
 

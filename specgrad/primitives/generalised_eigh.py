@@ -7,6 +7,7 @@ from specgrad._array import (
     adjoint,
     as_column,
     as_row,
+    column_products,
     device,
     hermitian_part,
     identity,
@@ -14,31 +15,43 @@ from specgrad._array import (
     real_part,
     rounding_of,
 )
-from specgrad._namespace import eps, is_complex, is_single, namespace
+from specgrad._namespace import eps, is_complex, namespace
 from specgrad._typing import Array, Arrays
 from specgrad.bind import Binding
 from specgrad.derivatives import generalised_eigh
-from specgrad.gaps import GapRule
+from specgrad.gaps import GapRule, RoundingFloor
 from specgrad.gauge import GaugePolicy
 from specgrad.portable import portable_methods
 from specgrad.primitives._cotangents import fitted
-from specgrad.primitives.eigh import signal_of
+from specgrad.primitives.eigh import Signal, signal_of
 from specgrad.solvers import Solver, decompose
 
 __all__ = ["GeneralisedEigh"]
 
-# Up to what share of the condition number of the metric, in roundings, eigenvalues and cotangents may be off:
-# a few times what was measured. The default floor, of 8 and 64 roundings, leaves room for that up to here.
-_SHARE = 1 / 8
-_IN_FLOOR_SINGLE, _IN_FLOOR_DOUBLE = 8 / _SHARE, 64 / _SHARE
+# What a metric adds to the rounding of cotangents: five times what was measured.
+_OF_METRIC = Signal(RoundingFloor(factor=1.0))
 
 
 @dataclass(frozen=True)
 class GeneralisedEigh:
-    """``(A, B) -> (l, X, s)`` with ``A X = B X diag(l)`` and ``X^H B X = I``; batch axes broadcast.
+    r"""``(A, B) -> (l, X, s, d, m)`` with ``A X = B X diag(l)`` and ``X^H B X = I``; batch axes broadcast.
 
-    ``s`` (..., n) are the eigenvalues of ``B`` scaled to a diagonal of ones, ascending. The scaling takes out
-    what units put into the condition number. Where they are not positive, ``l`` and ``X`` are NaN.
+    ``d`` (..., n) scales ``B`` to a diagonal of ones, which takes out what units put into its condition
+    number. ``s`` (..., n) are the eigenvalues of ``D B D``, ascending; where one is not positive, ``l`` and
+    ``X`` are NaN. ``m`` (..., 1) is the largest entry of ``D A D``.
+
+    Errors of ``D A D`` and ``D B D`` of size eps reach eigenvectors by their lengths ``h_i = ||x_i / d||``:
+
+        ``|error of l_i| <= eps e_i,   e_i = h_i^2 (m + s_n |l_i|) + max|l|``
+
+    is what was measured. In the derivative, ``l_i`` and ``l_j`` count as equal to a gauge policy within
+    ``eps (e_i + e_j)``. The floor of a gap rule sees eigenvectors of length one, ``x_i / (d h_i)``. A second
+    one is for cotangents ``gX = G X`` that are smaller than ``G`` because ``X`` is large where the metric is
+    small. With ``Y = X^H gX``, and ``Y'`` its rows of columns that the loss looks at, what is below
+
+        ``eps s_n h_i h_j (||y'_i|| + ||y'_j||)``
+
+    in the anti-Hermitian part of ``Y`` is rounding.
 
     Parameters
     ----------
@@ -68,14 +81,14 @@ class GeneralisedEigh:
 
     def forward(self, a: Array, b: Array) -> Arrays:
         a, b = _alike(a, b)
-        whitener, spectrum = _whitener(self.solver, b)
+        whitener, spectrum, scale = _whitener(self.solver, b)
         values, vectors = decompose(self.solver, adjoint(whitener) @ a @ whitener)
-        return values, whitener @ vectors, spectrum
+        return values, whitener @ vectors, spectrum, scale, _largest(as_column(scale) * a * as_row(scale))
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
     ) -> tuple[Array | None, ...]:
-        (values, vectors, _), (g_values, g_vectors, _) = outputs, cotangents
+        (values, vectors, *_), (g_values, g_vectors, *_) = outputs, cotangents
         if g_values is None and g_vectors is None:
             return None, None
         if 0 in vectors.shape:
@@ -88,13 +101,13 @@ class GeneralisedEigh:
     def jvp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, tangents: Arrays
     ) -> tuple[Array | None, ...]:
-        values, vectors, spectrum = outputs
-        fixed = namespace(spectrum).zeros_like(spectrum)  # nothing reads how it moves
+        values, vectors, *rest = outputs
+        fixed = map(namespace(values).zeros_like, rest)  # nothing reads how they move
         if 0 in vectors.shape:
             xp = namespace(values)
-            return xp.zeros_like(values), xp.zeros_like(vectors), fixed
+            return xp.zeros_like(values), xp.zeros_like(vectors), *fixed
         tangent, metric_tangent = _alike(*tangents)
-        return *generalised_eigh.jvp(values, vectors, tangent, metric_tangent, self.gap), fixed
+        return *generalised_eigh.jvp(values, vectors, tangent, metric_tangent, self.gap), *fixed
 
     def _fitted(self, cotangents: Arrays, arrays: Arrays) -> tuple[Array, ...]:
         return cotangents if self.alike else tuple(map(fitted, cotangents, arrays))
@@ -102,26 +115,31 @@ class GeneralisedEigh:
     def _in_eigenbasis(
         self, binding: Binding, outputs: Arrays, g_values: Array | None, g_vectors: Array
     ) -> Array:
-        """``X^H gX``, without what is rounding in it, or against the gauge policy."""
-        values, vectors, spectrum = outputs
-        xp, condition = namespace(values), spectrum[..., -1:] / spectrum[..., :1]
+        """``Y = X^H gX``, without what is rounding in it, or against the gauge policy."""
+        values, vectors, spectrum, scale, size = outputs
+        xp, largest = namespace(values), spectrum[..., -1:]
+        scaled = vectors / as_column(scale)
+        lengths = xp.sqrt(column_products(scaled, scaled))
         inner = adjoint(vectors) @ g_vectors
         signal = signal_of(self.gap, binding)
         if signal is not None:
-            even = hermitian_part(inner)
-            excess = condition / (_IN_FLOOR_SINGLE if is_single(values) else _IN_FLOOR_DOUBLE)
-            inner = even + signal(values, inner - even, as_row(xp.where(excess > 1, excess, 1.0)) * inner)
-        # In its own basis, in which eigenvectors are orthonormal. What the metric cannot tell apart is a tie.
-        largest = xp.max(xp.abs(values), axis=-1, keepdims=True)
-        merged = _merged(values, _SHARE * eps(values) * condition * largest)
+            even, pairs = hermitian_part(inner), as_column(lengths) * as_row(lengths)
+            odd = signal(values, (inner - even) / pairs, as_column(scale) * g_vectors / as_row(lengths))
+            looked_at = as_column(xp.any(g_vectors != 0, axis=-2))
+            among = as_row(largest) * xp.where(looked_at, inner, 0.0)
+            inner = even + pairs * binding.apply(_OF_METRIC, values, odd, among)[0]
+        magnitudes = xp.abs(values)
+        errors = lengths**2 * (size + largest * magnitudes) + xp.max(magnitudes, axis=-1, keepdims=True)
+        merged = _merged(values, eps(values) * errors)
         return self.gauge.apply(merged, identity(inner), (g_values, inner), binding)
 
 
-def _merged(values: Array, width: Array) -> Array:
-    """Ascending eigenvalues (..., n), each that follows another within a width (..., 1) made equal to it."""
+def _merged(values: Array, errors: Array) -> Array:
+    """Ascending eigenvalues, each that follows another within the sum of their errors made equal to it."""
     xp, position = namespace(values), positions(values.shape[-1], values)
-    before = xp.concat([values[..., :1], values[..., :-1]], axis=-1)
-    starts = xp.where((values - before > width) | (position == 0), values, -xp.inf)
+    before, error_before = (xp.concat([x[..., :1], x[..., :-1]], axis=-1) for x in (values, errors))
+    is_apart = (values - before > errors + error_before) | (position == 0)
+    starts = xp.where(is_apart, values, -xp.inf)
     return xp.max(xp.where(as_row(position) <= as_column(position), as_row(starts), -xp.inf), axis=-1)
 
 
@@ -136,13 +154,22 @@ def _alike(*matrices: Array) -> Arrays:
     )
 
 
-def _whitener(solver: Solver, b: Array) -> tuple[Array, Array]:
-    """``W`` with ``W^H B W = I``, NaN where there is none, and the eigenvalues of the scaled ``B``."""
+def _whitener(solver: Solver, b: Array) -> tuple[Array, Array, Array]:
+    """``W`` with ``W^H B W = I``, NaN where there is none, ``s`` and ``d``."""
     if 0 in b.shape:
-        return b, namespace(b).zeros(b.shape[:-1], dtype=real_part(b).dtype, device=device(b))
+        empty = namespace(b).zeros(b.shape[:-1], dtype=real_part(b).dtype, device=device(b))
+        return b, empty, empty
     xp = namespace(b)
     variances = real_part(xp.linalg.diagonal(b))
     scale = 1.0 / xp.sqrt(xp.where((variances > 0) & (variances < xp.inf), variances, 1.0))
     spectrum, vectors = decompose(solver, as_column(scale) * b * as_row(scale))
     shrink = 1.0 / xp.sqrt(xp.where(spectrum > rounding_of(spectrum), spectrum, xp.nan))
-    return as_column(scale) * vectors * as_row(shrink), spectrum
+    return as_column(scale) * vectors * as_row(shrink), spectrum, scale
+
+
+def _largest(a: Array) -> Array:
+    """The largest magnitude, shape (..., 1)."""
+    xp = namespace(a)
+    if 0 in a.shape:
+        return xp.zeros((*a.shape[:-2], 1), dtype=real_part(a).dtype, device=device(a))
+    return xp.max(xp.abs(a), axis=(-2, -1), keepdims=True)[..., 0]
