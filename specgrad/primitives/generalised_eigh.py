@@ -28,8 +28,9 @@ from specgrad.solvers import Solver, decompose
 
 __all__ = ["GeneralisedEigh"]
 
-# What a metric adds to the rounding of cotangents: five times what was measured.
-_OF_METRIC = Signal(RoundingFloor(factor=1.0))
+# Errors of entries of the scaled matrices, in units of eps, that explain all that was measured.
+_ROUNDINGS = 4.0
+_OF_METRIC = Signal(RoundingFloor(factor=_ROUNDINGS))
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,19 @@ class GeneralisedEigh:
     number. ``s`` (..., n) are the eigenvalues of ``D B D``, ascending; where one is not positive, ``l`` and
     ``X`` are NaN. ``m`` (..., 1) is the largest entry of ``D A D``.
 
-    Errors of ``D A D`` and ``D B D`` of size eps reach eigenvectors by their lengths ``h_i = ||x_i / d||``:
+    Rounding in entries of ``D A D`` and ``D B D`` reaches eigenvectors by ``h_i = ||x_i / d||``. By what was
+    measured, eigenvalues are off by
 
-        ``|error of l_i| <= eps e_i,   e_i = h_i^2 (m + s_n |l_i|) + max|l|``
+        ``4 eps e_i,   e_i = h_i^2 (m + |l_i|)``
 
-    is what was measured. In the derivative, ``l_i`` and ``l_j`` count as equal to a gauge policy within
-    ``eps (e_i + e_j)``. The floor of a gap rule sees eigenvectors of length one, ``x_i / (d h_i)``. A second
-    one is for cotangents ``gX = G X`` that are smaller than ``G`` because ``X`` is large where the metric is
-    small. With ``Y = X^H gX``, and ``Y'`` its rows of columns that the loss looks at, what is below
+    and what is within ``4 eps (e_i + e_j)`` counts as equal to a gauge policy. The floor of a gap rule sees
+    eigenvectors of length one, ``x_i / (d h_i)``. But cotangents ``gX = G X`` that are smaller than ``G`` and
+    ``X``, as ``X`` is large where the metric is small, have lost digits. With ``y_i`` the columns of
+    ``Y = X^H gX``, what is below
 
-        ``eps s_n h_i h_j (||y'_i|| + ||y'_j||)``
+        ``4 eps h_i h_j (||y_i|| + ||y_j||)``
 
-    in the anti-Hermitian part of ``Y`` is rounding.
+    in the anti-Hermitian part of ``Y`` is rounding as well.
 
     Parameters
     ----------
@@ -116,8 +118,7 @@ class GeneralisedEigh:
         self, binding: Binding, outputs: Arrays, g_values: Array | None, g_vectors: Array
     ) -> Array:
         """``Y = X^H gX``, without what is rounding in it, or against the gauge policy."""
-        values, vectors, spectrum, scale, size = outputs
-        xp, largest = namespace(values), spectrum[..., -1:]
+        xp, (values, vectors, _, scale, size) = namespace(outputs[0]), outputs
         scaled = vectors / as_column(scale)
         lengths = xp.sqrt(column_products(scaled, scaled))
         inner = adjoint(vectors) @ g_vectors
@@ -125,12 +126,8 @@ class GeneralisedEigh:
         if signal is not None:
             even, pairs = hermitian_part(inner), as_column(lengths) * as_row(lengths)
             odd = signal(values, (inner - even) / pairs, as_column(scale) * g_vectors / as_row(lengths))
-            looked_at = as_column(xp.any(g_vectors != 0, axis=-2))
-            among = as_row(largest) * xp.where(looked_at, inner, 0.0)
-            inner = even + pairs * binding.apply(_OF_METRIC, values, odd, among)[0]
-        magnitudes = xp.abs(values)
-        errors = lengths**2 * (size + largest * magnitudes) + xp.max(magnitudes, axis=-1, keepdims=True)
-        merged = _merged(values, eps(values) * errors)
+            inner = even + pairs * binding.apply(_OF_METRIC, values, odd, inner)[0]
+        merged = _merged(values, _ROUNDINGS * eps(values) * lengths**2 * (size + xp.abs(values)))
         return self.gauge.apply(merged, identity(inner), (g_values, inner), binding)
 
 
