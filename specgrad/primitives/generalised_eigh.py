@@ -84,8 +84,9 @@ class GeneralisedEigh:
     def forward(self, a: Array, b: Array) -> Arrays:
         a, b = _alike(a, b)
         whitener, spectrum, scale = _whitener(self.solver, b)
+        a = as_column(scale) * a * as_row(scale)
         values, vectors = decompose(self.solver, adjoint(whitener) @ a @ whitener)
-        return values, whitener @ vectors, spectrum, scale, _largest(as_column(scale) * a * as_row(scale))
+        return values, as_column(scale) * (whitener @ vectors), spectrum, scale, _largest(a)
 
     def vjp(
         self, binding: Binding, arrays: Arrays, outputs: Arrays, cotangents: tuple[Array | None, ...]
@@ -152,7 +153,7 @@ def _alike(*matrices: Array) -> Arrays:
 
 
 def _whitener(solver: Solver, b: Array) -> tuple[Array, Array, Array]:
-    """``W`` with ``W^H B W = I``, NaN where there is none, ``s`` and ``d``."""
+    """``W`` with ``W^H D B D W = I``, NaN where there is none, ``s`` and ``d``."""
     if 0 in b.shape:
         empty = namespace(b).zeros(b.shape[:-1], dtype=real_part(b).dtype, device=device(b))
         return b, empty, empty
@@ -161,7 +162,7 @@ def _whitener(solver: Solver, b: Array) -> tuple[Array, Array, Array]:
     scale = 1.0 / xp.sqrt(xp.where((variances > 0) & (variances < xp.inf), variances, 1.0))
     spectrum, vectors = decompose(solver, as_column(scale) * b * as_row(scale))
     shrink = 1.0 / xp.sqrt(xp.where(spectrum > rounding_of(spectrum), spectrum, xp.nan))
-    return as_column(scale) * vectors * as_row(shrink), spectrum, scale
+    return vectors * as_row(shrink), spectrum, scale
 
 
 def _largest(a: Array) -> Array:
