@@ -106,6 +106,7 @@ def generalised_eigh(
     outputs = binding.apply(primitive, *_in_wider_precision(a, b))
     if check_finite and (spectrum := binding.view(outputs[2])) is not None:
         _require_definite(namespace(spectrum).reshape(spectrum, tuple(b.shape[:-1])))
+        _require_in_range(binding.view(outputs[0]))
     return EighResult(*outputs[:2])
 
 
@@ -164,3 +165,14 @@ def _require_definite(spectrum: Array) -> None:
         "pass Q^H a Q and Q^H b Q with a constant orthonormal basis Q of the rest. Else compute in double "
         "precision, or add to the diagonal of b what is small beside its eigenvalues and no rounding."
     )
+
+
+def _require_in_range(values: Array) -> None:
+    """Raise unless the eigenvalues of finite matrices, which must be readable, are finite too."""
+    xp = namespace(values)
+    finite = xp.all(xp.isfinite(values), axis=-1)
+    if not bool(xp.all(finite)):
+        raise ValueError(
+            f"The eigenvalues of a in the metric b leave the range of {values.dtype} at "
+            f"{place(first_index(~finite))}: scale one of them, or compute in double precision."
+        )

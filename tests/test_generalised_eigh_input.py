@@ -41,6 +41,14 @@ def test_a_metric_that_is_definite_by_rounding_alone_is_not(backend, real):
         generalised_eigh(b, b)
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_eigenvalues_beyond_the_range_of_the_dtype_are_named(backend, real):
+    large = np.finfo(real).max / 4
+    a = np.stack([np.eye(2), np.diag([1.0, large])]).astype(real)
+    with pytest.raises(ValueError, match=r"leave the range of .* at batch index \(1,\)"):
+        generalised_eigh(backend.array(a), backend.array(np.eye(2, dtype=real) / 64))
+
+
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("bad", [np.nan, 0.0, -1.0])
 def test_a_bad_matrix_spoils_no_other_of_its_batch(backend, double, bad, which):
