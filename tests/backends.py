@@ -124,6 +124,7 @@ _UNREAD = dict.fromkeys(
         "test_a_loss_that_depends_on_the_basis_of_a_tie_is_seen_whatever_the_units",
         "test_a_metric_that_is_not_definite_is_named",
         "test_a_metric_for_many_matrices_is_named_as_it_was_given",
+        "test_by_default_a_loss_without_a_gradient_warns_in_a_metric",
         "test_eigenvalues_beyond_the_range_of_the_dtype_are_named",
         "test_copies_of_a_large_eigenvalue_where_the_metric_is_small_are_equal",
         "test_a_loss_of_the_basis_of_a_tie_is_seen_where_the_metric_splits_it",

@@ -62,6 +62,8 @@ def test_finite_differences_of_many_matrices_in_one_metric(backend, double):
     )
     values = generalised_eigh(backend.array(a), backend.array(b)).eigenvalues
     assert tuple(values.shape) == (2, 3, 6)
+    exchanged = generalised_eigh(backend.array(b), backend.array(b[:1])).eigenvalues
+    assert tuple(exchanged.shape) == (3, 6)
     alone = generalised_eigh(backend.array(a[1, 0]), backend.array(b[2])).eigenvalues
     np.testing.assert_allclose(backend.numpy(values)[1, 2], backend.numpy(alone), rtol=1e-12)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pencils import APART, TIED, SquaredEigenvalues, gradients, largest, pencil
 
-from specgrad import GaugeError, PowerIteration, RaiseGauge, generalised_eigh, jvp, vjp
+from specgrad import GaugeError, GaugeWarning, PowerIteration, RaiseGauge, generalised_eigh, jvp, vjp
 from specgrad.testing import ClusterLoss
 
 
@@ -97,6 +97,13 @@ def test_a_loss_of_the_basis_of_a_tie_is_seen_where_the_metric_splits_it(backend
         cotangents = ClusterLoss(((0,),), seed).cotangents(output)
         with pytest.raises(GaugeError, match="depends on the phase"):
             pullback(cotangents)
+
+
+def test_by_default_a_loss_without_a_gradient_warns_in_a_metric(backend):
+    a, b, _ = pencil(TIED, 10.0, "float64")
+    output, pullback = vjp(generalised_eigh, backend.array(a), backend.array(b))
+    with pytest.warns(GaugeWarning, match="depends on the phase"):
+        pullback(ClusterLoss(((0,),)).cotangents(output))
 
 
 def test_copies_of_an_eigenvalue_that_are_weighed_differently_are_seen_in_a_metric(backend):

@@ -277,9 +277,11 @@ def test_half_precision_is_computed_in_single():
     assert (gradient == jnp.eye(2)).all()
 
 
-def test_a_metric_of_numpy_is_taken():
+def test_a_matrix_and_a_metric_of_numpy_are_taken():
     gradient = jax.jit(jax.grad(lambda a: specgrad_jax.generalised_eigh(a, 2 * np.eye(4)).eigenvalues.sum()))
     np.testing.assert_allclose(gradient(A_TIE), np.eye(4) / 2, atol=ROUNDING)
+    gradient = jax.jit(jax.grad(lambda b: specgrad_jax.generalised_eigh(np.eye(4), b).eigenvalues.sum()))
+    np.testing.assert_allclose(gradient(2 * jax.numpy.eye(4)), -np.eye(4) / 4, atol=ROUNDING)
 
 
 def test_arrays_of_numpy_are_taken():

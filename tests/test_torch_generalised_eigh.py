@@ -1,5 +1,7 @@
 """The generalised eigenproblem under the transforms of PyTorch, compiled and exported."""
 
+import dataclasses
+
 import pytest
 from torch_cases import (
     RAGGED,
@@ -14,6 +16,8 @@ from torch_cases import (
     tied_subspace_loss,
     torch,
 )
+
+from specgrad import MaskedGap, WarnGauge
 
 func = torch.func
 ROUNDING = {"atol": 1e-10, "rtol": 1e-10}
@@ -105,3 +109,25 @@ def test_the_gradient_of_a_subspace_at_a_tie_where_that_of_torch_is_nan():
     ]
     assert not torch.isfinite(found[0]).all()
     torch.testing.assert_close(found[2], found[1], **ROUNDING)
+
+
+@dataclasses.dataclass(frozen=True)
+class GapOfTensors:
+    def matrix(self, values):
+        return MaskedGap().matrix(values.detach())
+
+    def bound(self, values):
+        return MaskedGap().bound(values.detach())
+
+
+@dataclasses.dataclass(frozen=True)
+class GaugeOfTensors:
+    def apply(self, values, vectors, cotangents, viewer):
+        return WarnGauge().apply(values.detach(), vectors, cotangents, viewer)
+
+
+@pytest.mark.parametrize("choice", [{"gap": GapOfTensors()}, {"gauge": GaugeOfTensors()}], ids=str)
+def test_parts_of_the_user_are_given_tensors(choice):
+    a = matrices(SEPARATED[0])
+    found = gradient(lambda a: loss(a, lambda x: in_metric(x, **choice)), a)
+    torch.testing.assert_close(found, gradient(of_both, a), **ROUNDING)
