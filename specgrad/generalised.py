@@ -60,7 +60,8 @@ def generalised_eigh(
         If `a` or `b` is no array, or has no floating dtype; for a solver with a derivative of its own.
     ValueError
         If matrices are not square, not of one size, not finite, or not Hermitian; if `b` is not positive
-        definite. Without looking, as where values cannot be looked at, it gives NaN for that item alone.
+        definite, or eigenvalues leave the range of the dtype. Without looking, as where values cannot be
+        looked at, these give NaN for that item alone.
     ConvergenceError
         If the solver does not converge.
 
